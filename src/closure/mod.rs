@@ -1,0 +1,19 @@
+//! The pure core: what is asked for, what the systems say, what to do next.
+//!
+//! It takes values and returns values. No clock, no randomness, no I/O, no Kubernetes or HTTP type: the same functions
+//! run in the operator, under a model checker and in a simulation.
+//!
+//! In reading order: [`ids`] and [`reason`] are the words; [`accepted`] is what is asked for; [`snapshot`] is what the
+//! systems say; [`checks`] compares the two; [`decide`] takes the next safe step; [`ledger`] is what is remembered
+//! between passes; [`halt`], [`packet`] and [`trace`] are what is left for people.
+
+pub mod accepted;
+pub mod checks;
+pub mod decide;
+pub mod halt;
+pub mod ids;
+pub mod ledger;
+pub mod packet;
+pub mod reason;
+pub mod snapshot;
+pub mod trace;

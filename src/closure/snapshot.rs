@@ -1,0 +1,249 @@
+//! What the systems say now, in the core's own terms. Adapters fill this in; nothing here knows any product.
+//!
+//! An `Option` in a record means that the product does not carry the field; it is then not compared.
+
+use std::time::Duration;
+
+/// An opaque version of one record, as its system tells it (an entity tag, a counter).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revision(pub String);
+
+/// Whose change it was: left on what was changed, in whatever the system offers for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Marker {
+    /// The closure key.
+    pub key: String,
+    /// The uid of the closure object.
+    pub uid: String,
+}
+
+/// What a record says of markers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Marking {
+    /// The system keeps none, so nothing can be told from its absence.
+    NotCarried,
+    /// The system keeps them; here is none.
+    Unmarked,
+    /// Somebody's marker.
+    By(Marker),
+}
+
+/// A release as a record refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReleaseRef {
+    /// Identifier of the release.
+    pub id: String,
+    /// The service.
+    pub service: Option<String>,
+    /// The version.
+    pub version: Option<String>,
+}
+
+/// A milestone as a record refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MilestoneRef {
+    /// Identifier of the milestone.
+    pub id: String,
+    /// Its title now.
+    pub title: String,
+}
+
+/// The governance record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReviewRecord {
+    /// Its own identifier.
+    pub id: String,
+    /// The review version that the decision is for.
+    pub version: String,
+    /// The decision, in the product's words.
+    pub state: String,
+    /// The release.
+    pub release: ReleaseRef,
+    /// The milestone.
+    pub milestone: Option<MilestoneRef>,
+    /// The evidence: bundle and digest.
+    pub evidence: Option<(String, String)>,
+    /// Identifier of the event by which the state was reached, where the record names one.
+    pub accepted_event: Option<String>,
+}
+
+/// The evidence bundle in the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BundleRecord {
+    /// Its own name.
+    pub bundle: String,
+    /// Its digest now.
+    pub digest: String,
+    /// The release it is of.
+    pub release_id: String,
+    /// The review version it is of.
+    pub review_version: String,
+    /// What is in it.
+    pub artifacts: Vec<Artifact>,
+    /// Where a person finds it.
+    pub url: String,
+    /// Whether the connection may announce a plain `http` link.
+    pub plaintext_allowed: bool,
+}
+
+/// One artifact of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Artifact {
+    /// Its kind, as playbooks name it.
+    pub kind: String,
+    /// Its digest, if it has one.
+    pub digest: Option<String>,
+}
+
+/// The readiness checklist.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChecklistRecord {
+    /// Its own identifier.
+    pub id: String,
+    /// The release it is of.
+    pub release_id: String,
+    /// The review version it is of.
+    pub review_version: String,
+    /// Open, closed, or a word that means neither.
+    pub state: Progress,
+    /// Identifiers of the items that are not done.
+    pub open_items: Vec<String>,
+    /// Whose change it carries.
+    pub marking: Marking,
+}
+
+/// The review-queue entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QueueRecord {
+    /// Its own identifier.
+    pub id: String,
+    /// The release it is of.
+    pub release_id: String,
+    /// The review version it is of.
+    pub review_version: String,
+    /// Pending, cleared, or a word that means neither.
+    pub state: Progress,
+    /// Whose change it carries.
+    pub marking: Marking,
+}
+
+/// Whether a two-state record is still to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Progress {
+    /// Open; pending. Holds the product's word.
+    ToDo(String),
+    /// Closed; cleared. Holds the product's word.
+    Done(String),
+    /// Anything else is unexpected, never guessed.
+    Other(String),
+}
+
+impl Progress {
+    /// The product's word.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Progress::ToDo(word) | Progress::Done(word) | Progress::Other(word) => word,
+        }
+    }
+    /// Whether it is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self, Progress::Done(_))
+    }
+}
+
+/// The tracker record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TrackerRecord {
+    /// Its own identifier.
+    pub id: String,
+    /// The release it tracks.
+    pub release: ReleaseRef,
+    /// Its state, in the product's words.
+    pub state: String,
+    /// The milestone it is on now.
+    pub milestone: MilestoneRef,
+    /// The evidence links it holds.
+    pub evidence: Vec<EvidenceLink>,
+    /// Whose change of state it carries.
+    pub marking: Marking,
+}
+
+/// One evidence link on a tracker record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EvidenceLink {
+    /// The bundle it points to.
+    pub bundle: String,
+    /// The digest it promises.
+    pub digest: String,
+    /// Where it points.
+    pub url: String,
+    /// Whose link it is.
+    pub marking: Marking,
+    /// The link exactly as it was read (JSON text, or empty where the product adds links without rewriting the
+    /// others): what is not ours is written back to the letter.
+    pub as_read: String,
+}
+
+/// Why nothing can be said about a record, or about the fate of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// Timeout, reset, refused connection, 5xx, 408, 425, 423.
+    Unavailable,
+    /// 429.
+    TooManyRequests,
+    /// 401.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// Not the system's own format, not the contract, too large, cut off, a redirect.
+    NotUnderstood,
+    /// The circuit breaker is open, or the connection's own limits leave no room in time.
+    HeldBack,
+    /// The record is at a revision that it had before our own write: a stale read.
+    Stale,
+}
+
+/// A failure to learn something, and how long the system asks to be left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unreachable {
+    /// What kind of failure.
+    pub trouble: Trouble,
+    /// From a `Retry-After`, capped at one hour.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Trouble> for Unreachable {
+    fn from(trouble: Trouble) -> Self {
+        Unreachable { trouble, retry_after: None }
+    }
+}
+
+/// What one look at one record gave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Observation<R> {
+    /// The record and the revision it was read at.
+    Found(R, Revision),
+    /// The system says, in its own words, that there is none.
+    Missing,
+    /// A look-up gave this many.
+    Ambiguous(usize),
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// One look at one of the five authorities.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sighting {
+    /// Of the governance record.
+    Governance(Observation<ReviewRecord>),
+    /// Of the evidence bundle.
+    Archive(Observation<BundleRecord>),
+    /// Of the checklist.
+    Checklist(Observation<ChecklistRecord>),
+    /// Of the tracker record.
+    Tracker(Observation<TrackerRecord>),
+    /// Of the queue entry.
+    Queue(Observation<QueueRecord>),
+}

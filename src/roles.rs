@@ -1,0 +1,218 @@
+//! The six roles a system can play, as traits.
+//!
+//! **Invariant:** [`Governance`] and [`Archive`] have no writing verb. Every writing verb takes a
+//! [`Verified`] by value: it can be made by verification alone, and one write uses it up.
+//!
+//! **Guarantees of an implementation:** a returned record is understood as a whole, its identifiers keep the rule of
+//! [`crate::closure::ids`], and everything else is [`Unreachable`] with [`Trouble::NotUnderstood`]. A read never changes
+//! anything. A write sends at most one request. Every method returns within the connection's timeout (plus at most one
+//! second of waiting for a permit).
+//!
+//! [`Trouble::NotUnderstood`]: crate::closure::snapshot::Trouble::NotUnderstood
+
+use crate::closure::decide::{Delivery, Verified};
+use crate::closure::snapshot::{
+    BundleRecord, ChecklistRecord, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Unreachable,
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
+
+/// Which record to read: by its id where one is known, else by release and review version.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The record's own id.
+    pub record: Option<&'a str>,
+    /// The release it must be of.
+    pub release: &'a str,
+    /// The review version it must be of.
+    pub review_version: &'a str,
+}
+
+/// What became of a write to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteReply<R> {
+    /// The system says yes; this is the record now. Whether it shows the change is for the core to see.
+    Answered(R, Revision),
+    /// The precondition failed: somebody else changed the record.
+    Conflict,
+    /// The system says that the record is gone (404, 410 in its own error format).
+    Gone,
+    /// The system refuses the change itself (400, 409 without precondition, 422 in its own error format).
+    Refused,
+    /// Nothing was applied, and that is certain: not sent, connection refused, 429, or a 4xx that says so.
+    NotApplied(Unreachable),
+    /// It may have been applied, or may still be.
+    Unknown(Unreachable),
+}
+
+/// What became of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnnounceReply {
+    /// 201: it is there, by this request.
+    Accepted,
+    /// 200: it was there already, with the same content.
+    AlreadyThere,
+    /// 409: there is one under this key with another content.
+    Conflict,
+    /// The intake refuses the announcement itself, in its own error format.
+    Refused,
+    /// It did not go out, and that is certain: nothing sent, connection refused, 429, any other 4xx.
+    NotSent(Unreachable),
+    /// It may have arrived, or may still.
+    Unknown(Unreachable),
+}
+
+/// What an intake answers when it is asked for a handoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandoffSighting {
+    /// It has it.
+    There,
+    /// It says, in its own words, that it has not.
+    NotThere,
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// How a connection protects a record against somebody else's change between read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub enum Concurrency {
+    /// The system refuses a write to a record that has changed since it was read.
+    CompareAndSwap,
+    /// The write names the state it starts from.
+    NaturalKey,
+    /// The system takes one write at a time; a race window is left.
+    Serialized,
+    /// Read, write, read again; a race window is left.
+    ReadVerifyWrite,
+}
+
+/// What may be relied on for one role of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// The protection of writes; none for the roles that are only read and for the intake.
+    pub concurrency: Option<Concurrency>,
+    /// Whether records carry a marker; none where nothing is ever written.
+    pub marker: Option<bool>,
+    /// The fields carried, as dotted paths in the contract's record.
+    pub carries: &'static [&'static str],
+    /// What the intake does with a repeated announcement; intakes only.
+    pub delivery: Option<Delivery>,
+    /// How long keys are kept; none means as long as handoffs are.
+    pub window: Option<Duration>,
+}
+
+/// A place in a connection's limits: one request may be under way.
+///
+/// Taken before the re-checks of a write, so that no waiting comes between re-check and write. Reads on the same
+/// connection that are handed the permit use its place, one after the other.
+#[derive(Debug)]
+pub struct Permit {
+    pub(crate) gate: usize,
+    pub(crate) turn: Mutex<()>,
+    pub(crate) _place: OwnedSemaphorePermit,
+}
+
+/// The limits of one connection, shared by everything that goes through it.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Waits at most one second for a place, a token of the rate limit and the circuit breaker.
+    ///
+    /// # Errors
+    /// Held back, by whichever of the three it is.
+    async fn permit(&self) -> Result<Permit, Unreachable>;
+
+    /// The timeout of one request.
+    fn timeout(&self) -> Duration;
+}
+
+/// The system that holds the accepted decision. Read only.
+#[async_trait]
+pub trait Governance: Send + Sync {
+    /// Reads the review.
+    async fn review(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ReviewRecord>;
+}
+
+/// The evidence archive. Read only.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Reads what the archive says of the bundle.
+    async fn bundle(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<BundleRecord>;
+}
+
+/// The checklist system.
+#[async_trait]
+pub trait Checklist: Send + Sync {
+    /// Reads the checklist.
+    async fn checklist(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ChecklistRecord>;
+    /// Closes it.
+    async fn close(&self, order: Verified, permit: Permit) -> WriteReply<ChecklistRecord>;
+}
+
+/// The release tracker.
+#[async_trait]
+pub trait Tracker: Send + Sync {
+    /// Reads the tracker record.
+    async fn release(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<TrackerRecord>;
+    /// Approves it, or attaches evidence, whichever the order says.
+    async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord>;
+}
+
+/// The review queue.
+#[async_trait]
+pub trait ReviewQueue: Send + Sync {
+    /// Reads the queue entry.
+    async fn entry(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<QueueRecord>;
+    /// Clears it.
+    async fn clear(&self, order: Verified, permit: Permit) -> WriteReply<QueueRecord>;
+}
+
+/// Where the handoff is announced.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Asks whether a handoff with this key is there.
+    async fn handoff(&self, key: &str, held: Option<&Permit>) -> HandoffSighting;
+    /// Announces it.
+    async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply;
+}
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It answers, and accepts the credentials.
+    Ready,
+    /// It does not.
+    Failed(Unreachable),
+}
+
+/// One connected system, by the roles its product can play; a role the product cannot play is `None`.
+#[derive(Clone)]
+pub struct Connected {
+    /// Its limits.
+    pub gate: Arc<dyn Gate>,
+    /// As governance.
+    pub governance: Option<Arc<dyn Governance>>,
+    /// As archive.
+    pub archive: Option<Arc<dyn Archive>>,
+    /// As checklist system.
+    pub checklist: Option<Arc<dyn Checklist>>,
+    /// As tracker.
+    pub tracker: Option<Arc<dyn Tracker>>,
+    /// As review queue.
+    pub queue: Option<Arc<dyn ReviewQueue>>,
+    /// As intake.
+    pub intake: Option<Arc<dyn Intake>>,
+    /// One of its own reads, for an id that no closure uses.
+    pub prober: Arc<dyn Prober>,
+}
+
+/// Asks whether a system is there.
+#[async_trait]
+pub trait Prober: Send + Sync {
+    /// One read in this role; needs no permit but counts for the breaker.
+    async fn probe(&self, system: crate::closure::ids::System) -> Probe;
+    /// What may be relied on in this role.
+    fn abilities(&self, system: crate::closure::ids::System) -> Option<Abilities>;
+}
