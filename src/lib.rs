@@ -2,5 +2,6 @@
 //!
 //! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits.
 
+pub mod api;
 pub mod closure;
 pub mod roles;
