@@ -4,4 +4,5 @@
 
 pub mod api;
 pub mod closure;
+pub mod providers;
 pub mod roles;
