@@ -4,3 +4,4 @@
 
 pub mod closure;
 pub mod roles;
+pub mod sandbox;
