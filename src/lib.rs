@@ -6,3 +6,4 @@ pub mod api;
 pub mod closure;
 pub mod providers;
 pub mod roles;
+pub mod sandbox;
