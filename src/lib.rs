@@ -3,4 +3,5 @@
 //! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits.
 
 pub mod closure;
+pub mod lease;
 pub mod roles;
