@@ -1,7 +1,11 @@
 //! Finishes the paperwork of an accepted release-readiness review, and nothing else.
 //!
 //! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits.
+//! [`settings`] is what a person may say at the start; [`lease`] sees to it that one replica acts; [`telemetry`] and
+//! [`health`] tell how it goes.
 
 pub mod closure;
+pub mod health;
 pub mod lease;
 pub mod roles;
+pub mod telemetry;
