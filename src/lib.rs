@@ -8,4 +8,5 @@ pub mod closure;
 pub mod health;
 pub mod lease;
 pub mod roles;
+pub mod settings;
 pub mod telemetry;
