@@ -1,123 +1,768 @@
-//! placeholder
-use super::ids::{ClosureKey, Step};
-use super::ledger::Link;
-use super::snapshot::{EvidenceLink, Marker, Revision};
-use serde::Serialize;
+//! One pass over one closure: after everything learned, the next safe step.
+//!
+//! A [`Pass`] is data. A driver asks it [`Pass::next`], does what it is told, hands back what came of it, and asks
+//! again. Everything that is not in the arguments (time, the outcome of requests) comes in as a value.
 
-/// What an intake does with the same announcement sent twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[schemars(inline)]
-pub enum Delivery {
-    /// It tells repeated announcements by their key, and keeps keys as its window says.
-    IdempotencyKey,
-    /// It can be asked whether it has an announcement.
-    Lookup,
-    /// Neither.
-    None,
+use super::accepted::{Accepted, Recheck, Rules};
+use super::checks::{self, Facts, elapsed};
+use super::ids::{Step, System};
+use super::ledger::{
+    Alignment, Check, Finding, Handoff, Ledger, Link, ObjectVersion, Outcome, PlannedAction, PlannedStep,
+    PlaybookVersion, Retry, StateAt, VALUE_MAX, Verdict, printable,
+};
+pub use super::order::{Change, Delivery, HandoffBody, Unverified, Verified, verify};
+use super::reason::Reason;
+use super::snapshot::{Look, Marking, Sighting, Snapshot, Trouble, Unreachable};
+use super::trace;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Failed preconditions in one pass after which it waits.
+const CONFLICTS_MAX: u8 = 3;
+/// Passes in a row in which a write had no effect, after which the closure halts.
+const INEFFECTIVE_MAX: u8 = 3;
+
+/// What an intake promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IntakeTerms {
+    /// What it does with a repeated announcement.
+    pub delivery: Delivery,
+    /// Whether it can be asked for a handoff.
+    pub can_look_up: bool,
+    /// How long it keeps keys; none means as long as handoffs.
+    pub window: Option<Duration>,
+    /// How long an announcement of another pass may still be under way: twice the timeout plus the lease's duration.
+    pub settling: Duration,
 }
 
-/// The handoff as it leaves the cluster: identifiers and links, no free text. Its keys are frozen in version 1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HandoffBody {
-    /// Identifier of the release.
-    pub release_id: String,
-    /// The accepted review version.
-    pub review_version: String,
-    /// The service.
-    pub service: String,
-    /// The closure key, which is the idempotency key too.
-    pub closure_key: String,
-    /// Whom to tell, where the spec names somebody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub coordinator: Option<String>,
-    /// At most four links.
-    pub links: Vec<Link>,
+/// What this process remembers of a closure between passes, and a restart forgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Memory {
+    /// How long ago this process first saw the stored intent.
+    pub intent_seen_for: Duration,
+    /// The step whose write had no effect, and in how many passes in a row.
+    pub ineffective: Option<(Step, u8)>,
+    /// The last announcement found the intake away. The next pass looks whether it is back before it stores an intent,
+    /// so that a long outage costs no status write per try.
+    pub intake_away: bool,
 }
 
-/// The one change that a [`Verified`] stands for.
+/// All that is fixed for a pass.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    /// What was accepted.
+    pub accepted: Accepted,
+    /// The playbook's rules.
+    pub rules: Rules,
+    /// The uid of the closure object.
+    pub uid: String,
+    /// Mode Plan: look, and write nothing.
+    pub plan: bool,
+    /// The playbook.
+    pub playbook: PlaybookVersion,
+    /// The connections, by [`System::ALL`].
+    pub connections: [ObjectVersion; 6],
+    /// What the intake promises.
+    pub intake: IntakeTerms,
+    /// What this process remembers.
+    pub memory: Memory,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Ask the intake whether it has the handoff.
+    Ask,
+    /// See whether the intake is there at all.
+    Probe,
+    /// Look at these systems; where a step is named, take the permit of its write first.
+    Observe(Vec<System>, Option<Step>),
+    /// Store the ledger: it holds the intent to announce.
+    Persist,
+    /// Make this write.
+    Write(Verified),
+    /// Store the ledger and try again later.
+    Wait(Wait),
+    /// Store a halt with these findings. Never empty.
+    Halt(Vec<Finding>),
+    /// Mode Plan: store the plan; where there are findings, it is one that would halt.
+    Planned(Vec<Finding>),
+    /// All five steps are settled.
+    Done,
+}
+
+/// Why a pass ends without an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The first system's reason.
+    pub reason: Reason,
+    /// The systems that are waited for, in order.
+    pub systems: Vec<System>,
+    /// What the systems ask for, at least.
+    pub retry_after: Option<Duration>,
+    /// The systems that do not accept the credentials.
+    pub unauthorized: Vec<System>,
+}
+
+/// What became of a write, told by the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// The system says yes; this is its record now.
+    Answered(Sighting),
+    /// The intake has the announcement; `true`: by this very request.
+    Announced(bool),
+    /// The precondition failed, or the record is gone: look again.
+    LookAgain,
+    /// The system refuses the change itself.
+    Refused,
+    /// The intake has another handoff under this key.
+    OtherHandoff,
+    /// Nothing went out or nothing was applied, for certain.
+    NotApplied(Unreachable),
+    /// It may have been applied.
+    Unknown(Unreachable),
+}
+
+/// One pass. Cheap to clone; equal passes decide alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Change {
-    /// Close the checklist.
-    Close,
-    /// Set the tracker record to this state.
-    Approve {
-        /// The playbook's approved state.
-        state: String,
-    },
-    /// Add one evidence link behind the others.
-    Attach {
-        /// The links as they were read, in order.
-        others: Vec<EvidenceLink>,
-        /// Name of the bundle.
-        bundle: String,
-        /// Its digest.
-        digest: String,
-        /// Where it is.
-        url: String,
-    },
-    /// Clear the queue entry.
-    Clear,
-    /// Announce the handoff.
-    Announce(HandoffBody),
+pub struct Pass {
+    /// What is remembered, with what this pass settled.
+    ledger: Ledger,
+    snapshot: Snapshot,
+    /// Effects so far: writes sent and the intent stored.
+    epoch: u32,
+    conflicts: u8,
+    /// This pass stored the intent.
+    intent_is_ours: bool,
+    /// An announcement of this pass may have gone out.
+    announced: bool,
+    /// What the intake said when it was asked.
+    answer: Option<Answer>,
+    /// The write that was ordered last: the step and its record before.
+    ordered: Option<(Step, StateAt)>,
+    /// The write that was answered last, likewise.
+    answered: Option<(Step, StateAt)>,
+    /// What a write's reply ended the pass with.
+    ending: Option<Ending>,
+    /// What to remember for the next pass.
+    ineffective: Option<(Step, u8)>,
+    intake: Presence,
 }
 
-/// Permission for one write, made by [`verify`] alone and used up by the write.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Verified {
-    step: Step,
-    key: ClosureKey,
-    uid: String,
-    record: String,
-    revision: Option<Revision>,
-    change: Change,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Presence {
+    Unknown,
+    Here,
+    Away(Unreachable),
 }
 
-impl Verified {
-    /// The step it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    There,
+    NotThere,
+    None(Unreachable),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Ending {
+    Wait(System, Unreachable),
+    Contended(System),
+    Halt(Finding),
+}
+
+impl Pass {
+    /// Begins a pass over a closure that is not finished, halted or suspended, from its stored ledger.
     #[must_use]
-    pub fn step(&self) -> Step {
-        self.step
+    pub fn begin(ledger: Ledger) -> Pass {
+        Pass {
+            ledger,
+            snapshot: Snapshot::default(),
+            epoch: 0,
+            conflicts: 0,
+            intent_is_ours: false,
+            announced: false,
+            answer: None,
+            ordered: None,
+            answered: None,
+            ending: None,
+            ineffective: None,
+            intake: Presence::Unknown,
+        }
     }
-    /// The closure key.
+
+    /// The ledger as it stands.
     #[must_use]
-    pub fn key(&self) -> &ClosureKey {
-        &self.key
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
-    /// What to leave on the record: whose change it is.
+
+    /// What the systems said last.
     #[must_use]
-    pub fn marker(&self) -> Marker {
-        Marker { key: self.key.as_str().to_owned(), uid: self.uid.clone() }
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
-    /// The record to change; for an announcement the closure key.
+
+    /// Effects so far. A look carries the number that held when its request went out.
     #[must_use]
-    pub fn record(&self) -> &str {
-        &self.record
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
-    /// The revision that was verified; the write must fail where the record has another. None for an announcement.
+
+    /// Whether a write of this pass went out, or may have.
     #[must_use]
-    pub fn revision(&self) -> Option<&Revision> {
-        self.revision.as_ref()
+    pub fn has_written(&self) -> bool {
+        self.epoch > u32::from(self.intent_is_ours)
     }
-    /// The change.
+
+    /// Ends the pass: the ledger, and what the process is to remember.
     #[must_use]
-    pub fn change(&self) -> &Change {
-        &self.change
+    pub fn into_parts(self) -> (Ledger, Memory) {
+        let intake_away = matches!(self.intake, Presence::Away(_));
+        (self.ledger, Memory { intent_seen_for: Duration::ZERO, ineffective: self.ineffective, intake_away })
+    }
+
+    /// Takes a look in. `epoch` is what [`Pass::epoch`] was when its request went out.
+    pub fn observed(&mut self, sighting: Sighting, epoch: u32) {
+        self.snapshot.take(sighting, epoch);
+    }
+
+    /// Takes in what the intake said: `Ok(true)`, it has the handoff.
+    pub fn asked(&mut self, answer: Result<bool, Unreachable>) {
+        self.answer = Some(match answer {
+            Ok(true) => Answer::There,
+            Ok(false) => Answer::NotThere,
+            Err(why) => Answer::None(why),
+        });
+    }
+
+    /// Takes in whether the intake is there.
+    pub fn probed(&mut self, found: Result<(), Unreachable>) {
+        self.intake = found.map_or_else(Presence::Away, |()| Presence::Here);
+    }
+
+    /// The intent is stored.
+    pub fn persisted(&mut self) {
+        self.intent_is_ours = true;
+        self.epoch += 1;
+        self.answer = None;
+    }
+
+    /// Takes in what became of the write that was ordered.
+    pub fn wrote(&mut self, brief: &Brief, wrote: Wrote, now: Timestamp) {
+        let Some((step, before)) = self.ordered.take() else { return };
+        let system = step.system();
+        self.epoch += 1;
+        match wrote {
+            Wrote::Answered(sighting) => {
+                self.snapshot.take(sighting, self.epoch);
+                self.answered = Some((step, before));
+            }
+            Wrote::Announced(by_this_request) => {
+                let outcome = match (by_this_request, self.intent_is_ours) {
+                    (true, _) => Outcome::Changed,
+                    (false, true) => Outcome::AlreadyDone,
+                    (false, false) => Outcome::Unconfirmed,
+                };
+                self.settle_handoff(brief, outcome, now);
+            }
+            Wrote::LookAgain => {
+                self.conflicts += 1;
+                self.snapshot.forget(system);
+                if self.conflicts >= CONFLICTS_MAX {
+                    self.ending = Some(Ending::Contended(system));
+                }
+            }
+            Wrote::Refused => {
+                let why = (Check::Write, Reason::WriteRejected);
+                self.ending = Some(Ending::Halt(self.finding(brief, why, step, "the change made", "refused")));
+            }
+            Wrote::OtherHandoff => {
+                let (why, observed) = ((Check::C13, Reason::ConflictingClosure), "another handoff under this key");
+                self.ending = Some(Ending::Halt(self.finding(brief, why, step, "this closure's handoff", observed)));
+            }
+            Wrote::NotApplied(why) => {
+                if step == Step::NotifyCoordinator {
+                    self.intake = Presence::Away(why);
+                }
+                self.ending = Some(Ending::Wait(system, why));
+            }
+            Wrote::Unknown(why) => {
+                self.announced = step == Step::NotifyCoordinator;
+                self.ending = Some(Ending::Wait(system, why));
+            }
+        }
+    }
+
+    /// What to do next.
+    ///
+    /// # Guarantees
+    /// A write is ordered only after all five authorities were seen in this pass and agree, with the looks that must be
+    /// fresh taken after the last effect; its step's predecessors are settled. The intent is stored before an
+    /// announcement. A finding halts even while something else cannot be reached; without one, something that cannot be
+    /// reached only waits.
+    pub fn next(&mut self, brief: &Brief, now: Timestamp) -> Decision {
+        let decision = self.decide(brief, now);
+        match &decision {
+            Decision::Write(order) => {
+                let before = StateAt {
+                    state: checks::observed(self.facts(brief, now), order.step())
+                        .map_or_else(String::new, |state| printable(state.word, VALUE_MAX)),
+                    revision: order.revision().map_or_else(String::new, |revision| printable(&revision.0, VALUE_MAX)),
+                };
+                self.ordered = Some((order.step(), before));
+            }
+            Decision::Wait(_) | Decision::Halt(_) => self.take_back_intent(),
+            Decision::Done | Decision::Planned(_) => self.ledger.retry = None,
+            Decision::Ask | Decision::Probe | Decision::Observe(..) | Decision::Persist => {}
+        }
+        decision
+    }
+
+    fn facts<'a>(&'a self, brief: &'a Brief, now: Timestamp) -> Facts<'a> {
+        Facts { accepted: &brief.accepted, rules: &brief.rules, ledger: &self.ledger, snapshot: &self.snapshot, now }
+    }
+
+    fn decide(&mut self, brief: &Brief, now: Timestamp) -> Decision {
+        if let Some(ending) = self.ending.take() {
+            return self.end(ending, brief, now);
+        }
+        if self.is_intent_foreign() && !brief.plan {
+            match self.answer {
+                None if self.can_ask(brief) => return Decision::Ask,
+                Some(Answer::There) => self.settle_handoff(brief, Outcome::Unconfirmed, now),
+                Some(Answer::NotThere | Answer::None(_)) | None => {}
+            }
+        }
+        if self.ledger.steps.iter().all(|step| step.outcome.is_settled()) {
+            return Decision::Done;
+        }
+        let unseen: Vec<System> = self.systems_that_look(|look| look == Look::Unseen);
+        if !unseen.is_empty() {
+            return Decision::Observe(unseen, None);
+        }
+
+        let report = checks::run(self.facts(brief, now));
+        self.remember_records(brief);
+        let disagreeing: Vec<System> = report.findings.iter().map(|finding| finding.system).collect();
+        self.settle(brief, &disagreeing, &report.stale, now);
+        if !report.findings.is_empty() {
+            return self.disagree(brief, report.findings, now);
+        }
+        if let Some(wait) = self.unreachable(brief, &report.stale, now) {
+            return wait;
+        }
+        if self.epoch == 0 || self.ledger.alignment.is_none() {
+            self.align(brief, now);
+        }
+        if brief.plan {
+            self.ledger.plan = self.plan(brief, now);
+            return Decision::Planned(Vec::new());
+        }
+        if let Some((step, _)) = self.answered.take()
+            && !self.ledger.step(step).outcome.is_settled()
+        {
+            return self.ineffective(brief, step, now);
+        }
+        match self.ledger.steps.iter().find(|step| !step.outcome.is_settled()).map(|step| step.name) {
+            None => Decision::Done,
+            Some(Step::NotifyCoordinator) => self.notify(brief, now),
+            Some(step) => self.write(brief, step, now),
+        }
+    }
+
+    /// The write of a step, or the looks that must be fresh before it.
+    ///
+    /// The source is read again before each write (`EveryWrite`) or before closing, clearing and announcing
+    /// (`CloseAndClear`); archive link and milestone mapping are confirmed before closing and before clearing.
+    fn write(&mut self, brief: &Brief, step: Step, now: Timestamp) -> Decision {
+        let at_the_ends = matches!(step, Step::CloseChecklist | Step::ClearQueueEntry);
+        let source = brief.rules.recheck == Recheck::EveryWrite || at_the_ends || step == Step::NotifyCoordinator;
+        let wanted = [(System::Governance, source), (System::Archive, at_the_ends), (System::Tracker, at_the_ends)];
+        let old: Vec<System> = wanted
+            .into_iter()
+            .filter(|(system, wanted)| *wanted && self.snapshot.epoch(*system).is_none_or(|epoch| epoch < self.epoch))
+            .map(|(system, _)| system)
+            .collect();
+        if !old.is_empty() {
+            return Decision::Observe(old, Some(step));
+        }
+        match verify(self.facts(brief, now), &brief.uid, step) {
+            Ok(order) => Decision::Write(order),
+            Err(Unverified::Disagreement | Unverified::Unseen) => {
+                self.wait_for(step.system(), Trouble::Stale.into(), now)
+            }
+        }
+    }
+
+    /// The announcement, after what its intake demands; see the table in the design of the notification.
+    fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
+        let foreign = self.is_intent_foreign();
+        match self.delivery(brief, now) {
+            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
+                Decision::Halt(vec![self.uncertain(brief)])
+            }
+            _ if self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Pending => match self.intake {
+                Presence::Unknown if brief.memory.intake_away => Decision::Probe,
+                Presence::Away(why) => self.wait_for(System::Intake, why, now),
+                Presence::Unknown | Presence::Here => {
+                    self.intend(brief, now);
+                    Decision::Persist
+                }
+            },
+            Delivery::Lookup => match self.answer {
+                None => Decision::Ask,
+                Some(Answer::There) => {
+                    let outcome = if foreign { Outcome::Unconfirmed } else { Outcome::AlreadyDone };
+                    self.settle_handoff(brief, outcome, now);
+                    Decision::Done
+                }
+                Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
+                Some(Answer::NotThere) if foreign && brief.memory.intent_seen_for < brief.intake.settling => {
+                    let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
+                    self.begin_wait(vec![System::Intake], now);
+                    let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
+                    Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
+                }
+                Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
+            },
+            Delivery::IdempotencyKey | Delivery::None => self.write(brief, Step::NotifyCoordinator, now),
+        }
+    }
+
+    /// What the intake's promise is worth for this announcement.
+    fn delivery(&self, brief: &Brief, now: Timestamp) -> Delivery {
+        let terms = brief.intake;
+        if self.is_intent_foreign() && !self.is_same_intake(brief) {
+            return Delivery::None;
+        }
+        let Some(window) = terms.window.filter(|_| terms.delivery == Delivery::IdempotencyKey) else {
+            return terms.delivery;
+        };
+        let intended_at = self.ledger.step(Step::NotifyCoordinator).at.filter(|_| self.is_intent_foreign());
+        let is_old = intended_at.is_some_and(|at| elapsed(at, now) > window / 2);
+        match (is_old || self.others_may_have_announced(brief), terms.can_look_up) {
+            (false, _) => Delivery::IdempotencyKey,
+            (true, true) => Delivery::Lookup,
+            (true, false) => Delivery::None,
+        }
+    }
+
+    /// Whether an earlier pass stored an intent of which nothing more is known.
+    fn is_intent_foreign(&self) -> bool {
+        self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended && !self.intent_is_ours
+    }
+
+    /// Whether the stored intent was for the intake that is connected now: another one knows nothing of it.
+    fn is_same_intake(&self, brief: &Brief) -> bool {
+        let intended = self.ledger.step(Step::NotifyCoordinator).connection.as_ref();
+        intended.is_none_or(|intended| intended.uid == brief.connections[System::Intake as usize].uid)
+    }
+
+    fn can_ask(&self, brief: &Brief) -> bool {
+        brief.intake.can_look_up && self.is_same_intake(brief)
+    }
+
+    /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
+    /// queue entry was found cleared on a system that carries no markers.
+    fn others_may_have_announced(&self, brief: &Brief) -> bool {
+        let key = brief.accepted.key().as_str();
+        let bundle = &brief.accepted.evidence().bundle;
+        let links = self.snapshot.tracker().into_iter().flat_map(|record| &record.evidence);
+        let markings = [
+            self.snapshot.checklist().map(|record| &record.marking),
+            self.snapshot.tracker().map(|record| &record.marking),
+            self.snapshot.queue().map(|record| &record.marking),
+        ];
+        let by_another = markings
+            .into_iter()
+            .flatten()
+            .chain(links.filter(|link| link.bundle == *bundle).map(|link| &link.marking))
+            .any(|marking| matches!(marking, Marking::By(marker) if marker.key == key && marker.uid != brief.uid));
+        by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
+    }
+
+    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
+    /// that is either this pass's own or has been turned into a new halt.
+    fn may_send_once(&self) -> bool {
+        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
+    }
+
+    fn intend(&mut self, brief: &Brief, now: Timestamp) {
+        let links = self.snapshot.archive().map(|bundle| Link { rel: "evidence".to_owned(), url: bundle.url.clone() });
+        let key = brief.accepted.key().as_str().to_owned();
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        step.outcome = Outcome::Intended;
+        step.connection = Some(brief.connections[System::Intake as usize].clone());
+        step.reference = Some(key);
+        step.links = links.into_iter().collect();
+        step.at = Some(now);
+    }
+
+    /// An intent of this pass of which nothing went out is none.
+    fn take_back_intent(&mut self) {
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        if self.intent_is_ours && !self.announced && step.outcome == Outcome::Intended {
+            *step = super::ledger::StepRecord::pending(Step::NotifyCoordinator);
+        }
+    }
+
+    fn settle_handoff(&mut self, brief: &Brief, outcome: Outcome, now: Timestamp) {
+        let key = brief.accepted.key().as_str().to_owned();
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        step.outcome = outcome;
+        step.record = Some(key);
+        step.at = Some(now);
+    }
+
+    /// Settles every step that shows as done: proven ones always, since they are facts; found ones only on systems of
+    /// which no check says otherwise; none on a stale read.
+    fn settle(&mut self, brief: &Brief, disagreeing: &[System], stale: &[System], now: Timestamp) {
+        for step in Step::ALL {
+            let system = step.system();
+            if self.ledger.step(step).outcome.is_settled() || stale.contains(&system) {
+                continue;
+            }
+            let facts = self.facts(brief, now);
+            let Some(state) = checks::observed(facts, step).filter(|state| state.done) else { continue };
+            let before =
+                self.answered.as_ref().filter(|(written, _)| *written == step).map(|(_, before)| before.clone());
+            let marked = matches!(state.marking, Marking::By(marker)
+                if marker.key == brief.accepted.key().as_str() && marker.uid == brief.uid);
+            let outcome = match state.marking {
+                _ if marked || before.is_some() => Outcome::Changed,
+                _ if disagreeing.contains(&system) => continue,
+                Marking::NotCarried => Outcome::Unconfirmed,
+                Marking::Unmarked | Marking::By(_) => Outcome::AlreadyDone,
+            };
+            let after = StateAt {
+                state: printable(state.word, VALUE_MAX),
+                revision: self
+                    .snapshot
+                    .revision(system)
+                    .map_or_else(String::new, |revision| printable(&revision.0, VALUE_MAX)),
+            };
+            let reference = match step {
+                Step::AttachEvidence => self.snapshot.archive().map(|bundle| bundle.url.clone()),
+                _ => None,
+            };
+            let connection = brief.connections[system as usize].clone();
+            let record = self.ledger.step_mut(step);
+            record.outcome = outcome;
+            record.connection = Some(connection);
+            record.before = before;
+            record.after = Some(after);
+            record.reference = reference;
+            record.at = Some(now);
+            self.ledger.retry = None;
+        }
+    }
+
+    /// A record once found is read by its id from then on; one that is not the record asked for was not found.
+    fn remember_records(&mut self, brief: &Brief) {
+        for step in &Step::ALL[..4] {
+            let (found, named) = (self.snapshot.record_id(step.system()), brief.accepted.record(step.system()));
+            if let (Some(id), None) = (found, &self.ledger.step(*step).record)
+                && named.is_none_or(|named| named == id)
+            {
+                let id = id.to_owned();
+                self.ledger.step_mut(*step).record = Some(id);
+            }
+        }
+    }
+
+    fn systems_that_look(&self, is: impl Fn(Look) -> bool) -> Vec<System> {
+        System::AUTHORITIES.into_iter().filter(|system| is(self.snapshot.look(*system))).collect()
+    }
+
+    fn disagree(&mut self, brief: &Brief, mut findings: Vec<Finding>, now: Timestamp) -> Decision {
+        if brief.plan {
+            self.ledger.plan = self.plan(brief, now);
+            return Decision::Planned(findings);
+        }
+        let unanswered = !matches!(self.answer, Some(Answer::There | Answer::NotThere));
+        if self.is_intent_foreign() && unanswered {
+            findings.push(self.uncertain(brief));
+        }
+        self.ledger.retry = None;
+        Decision::Halt(findings)
+    }
+
+    fn uncertain(&self, brief: &Brief) -> Finding {
+        let why = (Check::Notification, Reason::NotificationUncertain);
+        self.finding(brief, why, Step::NotifyCoordinator, "known whether it was announced", "cannot be found out")
+    }
+
+    /// The wait for whatever gave no answer, is stale, or is missing within its grace.
+    fn unreachable(&mut self, brief: &Brief, stale: &[System], now: Timestamp) -> Option<Decision> {
+        let missing = self.systems_that_look(|look| look == Look::Missing);
+        let mut troubles: Vec<(System, Unreachable)> = Vec::new();
+        for system in System::AUTHORITIES {
+            if let Look::Unreachable(why) = self.snapshot.look(system) {
+                troubles.push((system, why));
+            } else if stale.contains(&system) {
+                troubles.push((system, Trouble::Stale.into()));
+            }
+        }
+        if troubles.is_empty() && missing.is_empty() {
+            return None;
+        }
+        let mut systems: Vec<System> =
+            troubles.iter().map(|(system, _)| *system).chain(missing.iter().copied()).collect();
+        systems.sort_unstable();
+        self.begin_wait(systems.clone(), now);
+        if let Some(retry) = &mut self.ledger.retry {
+            retry.missing_since.retain(|name, _| missing.iter().any(|system| system.as_str() == name));
+            for system in missing {
+                retry.missing_since.entry(system.as_str().to_owned()).or_insert(now);
+            }
+        }
+        let reason = troubles.first().map_or(Reason::RecordMissing, |(system, why)| reason_of(*system, why.trouble));
+        let retry_after = troubles.iter().filter_map(|(_, why)| why.retry_after).max();
+        let unauthorized = troubles
+            .iter()
+            .filter(|(_, why)| why.trouble == Trouble::Unauthorized)
+            .map(|(system, _)| *system)
+            .collect();
+        if !stale.is_empty()
+            && let Some(step) = self.ledger.steps.iter().find(|step| stale.contains(&step.system)).map(|step| step.name)
+            && self.count_ineffective(brief, step)
+        {
+            let (why, observed) = ((Check::Write, Reason::WriteIneffective), "the record as it was before");
+            self.ledger.retry = None;
+            return Some(Decision::Halt(vec![self.finding(brief, why, step, "the change made", observed)]));
+        }
+        Some(Decision::Wait(Wait { reason, systems, retry_after, unauthorized }))
+    }
+
+    fn wait_for(&mut self, system: System, why: Unreachable, now: Timestamp) -> Decision {
+        self.begin_wait(vec![system], now);
+        let unauthorized = if why.trouble == Trouble::Unauthorized { vec![system] } else { Vec::new() };
+        let reason = reason_of(system, why.trouble);
+        Decision::Wait(Wait { reason, systems: vec![system], retry_after: why.retry_after, unauthorized })
+    }
+
+    fn begin_wait(&mut self, waiting_for: Vec<System>, now: Timestamp) {
+        let retry = self.ledger.retry.take();
+        let (since, missing_since) = match retry {
+            Some(old) if old.waiting_for == waiting_for => (old.since, old.missing_since),
+            Some(old) => (now, old.missing_since),
+            None => (now, BTreeMap::new()),
+        };
+        self.ledger.retry = Some(Retry { since, waiting_for, missing_since });
+    }
+
+    fn ineffective(&mut self, brief: &Brief, step: Step, now: Timestamp) -> Decision {
+        let system = step.system();
+        if self.count_ineffective(brief, step) {
+            let reason = Reason::WriteIneffective;
+            return Decision::Halt(vec![self.finding(
+                brief,
+                (Check::Write, reason),
+                step,
+                "the change made",
+                "unchanged",
+            )]);
+        }
+        self.begin_wait(vec![system], now);
+        let (systems, unauthorized) = (vec![system], Vec::new());
+        Decision::Wait(Wait { reason: Reason::WriteIneffective, systems, retry_after: None, unauthorized })
+    }
+
+    /// Counts a pass in which a change did not show; true when that is one too many.
+    fn count_ineffective(&mut self, brief: &Brief, step: Step) -> bool {
+        let before = brief.memory.ineffective.filter(|(other, _)| *other == step).map_or(0, |(_, count)| count);
+        self.ineffective = Some((step, before + 1));
+        before + 1 >= INEFFECTIVE_MAX
+    }
+
+    fn end(&mut self, ending: Ending, brief: &Brief, now: Timestamp) -> Decision {
+        match ending {
+            Ending::Wait(system, why) => self.wait_for(system, why, now),
+            Ending::Contended(system) => {
+                self.begin_wait(vec![system], now);
+                let (reason, systems) = (Reason::RecordContended, vec![system]);
+                Decision::Wait(Wait { reason, systems, retry_after: None, unauthorized: Vec::new() })
+            }
+            Ending::Halt(finding) => self.disagree(brief, vec![finding], now),
+        }
+    }
+
+    /// A finding about a step's own record.
+    fn finding(&self, brief: &Brief, why: (Check, Reason), step: Step, expected: &str, observed: &str) -> Finding {
+        let (check, reason) = why;
+        let system = step.system();
+        let id = self.snapshot.record_id(system).or(self.ledger.step(step).record.as_deref());
+        let field = match step {
+            Step::CloseChecklist | Step::ApproveTracker | Step::ClearQueueEntry => "state",
+            Step::AttachEvidence => "evidence",
+            Step::NotifyCoordinator => "key",
+        };
+        Finding {
+            check,
+            reason,
+            system,
+            record: Some(printable(id.unwrap_or(brief.accepted.key().as_str()), super::ids::BUNDLE_MAX)),
+            field: field.to_owned(),
+            expected: expected.to_owned(),
+            observed: observed.to_owned(),
+            link: None,
+        }
+    }
+
+    fn align(&mut self, brief: &Brief, now: Timestamp) {
+        let named = self.snapshot.governance().and_then(|review| review.accepted_event.clone());
+        let accepted_event = named.unwrap_or_else(|| brief.accepted.review().accepted_event.id.clone());
+        let compared = checks::compared(&self.snapshot);
+        let decision = Verdict::Accepted;
+        let digest = trace::alignment_digest(&brief.accepted, decision, &compared);
+        let verified_at = match &self.ledger.alignment {
+            Some(before) if before.digest == digest => before.verified_at,
+            _ => now,
+        };
+        self.ledger.alignment = Some(Alignment { digest, verified_at, decision, accepted_event, compared });
+        self.ledger.playbook = Some(brief.playbook.clone());
+    }
+
+    fn plan(&self, brief: &Brief, now: Timestamp) -> Vec<PlannedStep> {
+        let facts = self.facts(brief, now);
+        let evidence = brief.accepted.evidence();
+        Step::ALL
+            .into_iter()
+            .map(|step| {
+                let state = checks::observed(facts, step);
+                let done = state.as_ref().is_some_and(|state| state.done);
+                let word = state.as_ref().map_or("not seen", |state| state.word);
+                let change = match step {
+                    _ if done => format!("none: {word} already"),
+                    Step::NotifyCoordinator => format!("announce {}", brief.accepted.key()),
+                    Step::AttachEvidence => format!("attach {} with {}", evidence.bundle, evidence.digest),
+                    Step::CloseChecklist => format!("state: {word} -> Closed"),
+                    Step::ApproveTracker => format!("state: {word} -> {}", brief.rules.approved_state),
+                    Step::ClearQueueEntry => format!("state: {word} -> Cleared"),
+                };
+                PlannedStep {
+                    step,
+                    action: if done { PlannedAction::Skip } else { PlannedAction::Write },
+                    system: step.system(),
+                    record: checks::asked_for(facts, step.system())
+                        .or(facts.snapshot.record_id(step.system()))
+                        .map(str::to_owned),
+                    change: printable(&change, 256),
+                }
+            })
+            .collect()
     }
 }
 
-#[cfg(test)]
-impl Verified {
-    /// A permission without a verification, for the unit tests of this crate's adapters alone.
-    pub(crate) fn for_tests(
-        step: Step,
-        key: ClosureKey,
-        uid: &str,
-        record: &str,
-        revision: Option<&str>,
-        change: Change,
-    ) -> Verified {
-        let revision = revision.map(|revision| Revision(revision.to_owned()));
-        Verified { step, key, uid: uid.to_owned(), record: record.to_owned(), revision, change }
+fn reason_of(system: System, trouble: Trouble) -> Reason {
+    match trouble {
+        Trouble::Unauthorized => Reason::ConnectionNotReady,
+        Trouble::Forbidden => Reason::forbidden(system),
+        Trouble::Unavailable
+        | Trouble::TooManyRequests
+        | Trouble::NotUnderstood
+        | Trouble::HeldBack
+        | Trouble::Stale => Reason::unavailable(system),
     }
 }

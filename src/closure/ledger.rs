@@ -222,8 +222,6 @@ pub enum Check {
     C14,
     C15,
     C16,
-    /// The playbook's list of services.
-    Services,
     /// What came back from a write.
     Write,
     /// Whether the announcement went out.

@@ -4,7 +4,8 @@
 //! run in the operator, under a model checker and in a simulation.
 //!
 //! In reading order: [`ids`] and [`reason`] are the words; [`accepted`] is what is asked for; [`snapshot`] is what the
-//! systems say; [`checks`] compares the two; [`decide`] takes the next safe step; [`ledger`] is what is remembered
+//! systems say; [`checks`] compares the two; [`order`] is the permission for one write, [`decide`]
+//! takes the next safe step; [`ledger`] is what is remembered
 //! between passes; [`halt`], [`packet`] and [`trace`] are what is left for people.
 
 pub mod accepted;
@@ -13,6 +14,7 @@ pub mod decide;
 pub mod halt;
 pub mod ids;
 pub mod ledger;
+pub mod order;
 pub mod packet;
 pub mod reason;
 pub mod snapshot;

@@ -2,6 +2,7 @@
 //!
 //! An `Option` in a record means that the product does not carry the field; it is then not compared.
 
+use super::ids::System;
 use std::time::Duration;
 
 /// An opaque version of one record, as its system tells it (an entity tag, a counter).
@@ -246,4 +247,150 @@ pub enum Sighting {
     Tracker(Observation<TrackerRecord>),
     /// Of the queue entry.
     Queue(Observation<QueueRecord>),
+}
+
+/// A look, and when it was taken: the number of effects (writes sent, intent stored) that the pass had behind it when
+/// the request for it went out. Comparing these numbers is how the core tells an old look from a fresh one without a
+/// clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seen<R> {
+    /// What it gave.
+    pub observation: Observation<R>,
+    /// Effects before it.
+    pub epoch: u32,
+}
+
+impl<R> Seen<R> {
+    fn record(&self) -> Option<(&R, &Revision)> {
+        match &self.observation {
+            Observation::Found(record, revision) => Some((record, revision)),
+            Observation::Missing | Observation::Ambiguous(_) | Observation::Unreachable(_) => None,
+        }
+    }
+}
+
+/// The latest look at each of the five authorities, of one pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    governance: Option<Seen<ReviewRecord>>,
+    archive: Option<Seen<BundleRecord>>,
+    checklist: Option<Seen<ChecklistRecord>>,
+    tracker: Option<Seen<TrackerRecord>>,
+    queue: Option<Seen<QueueRecord>>,
+}
+
+/// What a look gave, less the record: the same for every system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// Not looked yet, or the look is void.
+    Unseen,
+    /// There is a record.
+    Found,
+    /// There is none.
+    Missing,
+    /// There are this many.
+    Ambiguous(usize),
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// Applies one expression to whichever look the system has.
+macro_rules! each {
+    ($self:ident, $system:expr, $seen:ident => $value:expr, $otherwise:expr) => {
+        match $system {
+            System::Governance => $self.governance.as_ref().map_or($otherwise, |$seen| $value),
+            System::Archive => $self.archive.as_ref().map_or($otherwise, |$seen| $value),
+            System::Checklist => $self.checklist.as_ref().map_or($otherwise, |$seen| $value),
+            System::Tracker => $self.tracker.as_ref().map_or($otherwise, |$seen| $value),
+            System::Queue => $self.queue.as_ref().map_or($otherwise, |$seen| $value),
+            System::Intake => $otherwise,
+        }
+    };
+}
+
+impl Snapshot {
+    /// Takes a look in, in place of the one before.
+    pub fn take(&mut self, sighting: Sighting, epoch: u32) {
+        match sighting {
+            Sighting::Governance(observation) => self.governance = Some(Seen { observation, epoch }),
+            Sighting::Archive(observation) => self.archive = Some(Seen { observation, epoch }),
+            Sighting::Checklist(observation) => self.checklist = Some(Seen { observation, epoch }),
+            Sighting::Tracker(observation) => self.tracker = Some(Seen { observation, epoch }),
+            Sighting::Queue(observation) => self.queue = Some(Seen { observation, epoch }),
+        }
+    }
+
+    /// Drops a look that is known to be out of date.
+    pub fn forget(&mut self, system: System) {
+        match system {
+            System::Governance => self.governance = None,
+            System::Archive => self.archive = None,
+            System::Checklist => self.checklist = None,
+            System::Tracker => self.tracker = None,
+            System::Queue => self.queue = None,
+            System::Intake => {}
+        }
+    }
+
+    /// The governance record, if the latest look found one.
+    #[must_use]
+    pub fn governance(&self) -> Option<&ReviewRecord> {
+        self.governance.as_ref()?.record().map(|(record, _)| record)
+    }
+    /// The bundle.
+    #[must_use]
+    pub fn archive(&self) -> Option<&BundleRecord> {
+        self.archive.as_ref()?.record().map(|(record, _)| record)
+    }
+    /// The checklist.
+    #[must_use]
+    pub fn checklist(&self) -> Option<&ChecklistRecord> {
+        self.checklist.as_ref()?.record().map(|(record, _)| record)
+    }
+    /// The tracker record.
+    #[must_use]
+    pub fn tracker(&self) -> Option<&TrackerRecord> {
+        self.tracker.as_ref()?.record().map(|(record, _)| record)
+    }
+    /// The queue entry.
+    #[must_use]
+    pub fn queue(&self) -> Option<&QueueRecord> {
+        self.queue.as_ref()?.record().map(|(record, _)| record)
+    }
+
+    /// What the latest look at a system gave.
+    #[must_use]
+    pub fn look(&self, system: System) -> Look {
+        each!(self, system, seen => match &seen.observation {
+            Observation::Found(..) => Look::Found,
+            Observation::Missing => Look::Missing,
+            Observation::Ambiguous(count) => Look::Ambiguous(*count),
+            Observation::Unreachable(why) => Look::Unreachable(*why),
+        }, Look::Unseen)
+    }
+
+    /// How many effects lay behind the pass when the latest look at a system went out.
+    #[must_use]
+    pub fn epoch(&self, system: System) -> Option<u32> {
+        each!(self, system, seen => Some(seen.epoch), None)
+    }
+
+    /// The revision of the record that the latest look found.
+    #[must_use]
+    pub fn revision(&self, system: System) -> Option<&Revision> {
+        each!(self, system, seen => seen.record().map(|(_, revision)| revision), None)
+    }
+
+    /// The own id of the record that the latest look found.
+    #[must_use]
+    pub fn record_id(&self, system: System) -> Option<&str> {
+        match system {
+            System::Governance => self.governance().map(|record| record.id.as_str()),
+            System::Archive => self.archive().map(|record| record.bundle.as_str()),
+            System::Checklist => self.checklist().map(|record| record.id.as_str()),
+            System::Tracker => self.tracker().map(|record| record.id.as_str()),
+            System::Queue => self.queue().map(|record| record.id.as_str()),
+            System::Intake => None,
+        }
+    }
 }
