@@ -4,6 +4,7 @@
 //! [`settings`] is what a person may say at the start; [`lease`] sees to it that one replica acts; [`telemetry`] and
 //! [`health`] tell how it goes.
 
+pub mod api;
 pub mod closure;
 pub mod health;
 pub mod lease;

@@ -56,7 +56,7 @@ pub struct Milestone {
     #[schemars(length(min = 1, max = 128), regex(pattern = ids::ID_PATTERN))]
     pub id: String,
     /// Its title at the time of acceptance.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     pub title: String,
 }
 

@@ -1,0 +1,300 @@
+//! `SystemConnection`: one approved system, and what may be relied on there. Owned by the cluster's administrators.
+
+use super::closure_playbook::within;
+use super::conditions::{self, Condition};
+use super::parse::DURATION_PATTERN;
+use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
+use crate::closure::decide::Delivery;
+use crate::closure::ids::System;
+use crate::roles::{Abilities, Concurrency};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// `http` or `https`, printable ASCII, and neither user information nor query nor fragment: credentials have their own
+/// place, and the adapter appends paths.
+const ENDPOINT_PATTERN: &str = r#"^https?://[A-Za-z0-9._:\[\]-]+(/[!"$->@-\[\]-~]*)?$"#;
+/// A link for people. The host is a fixed one: no record's id can name another.
+const TEMPLATE_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+/[!-~]*$";
+
+/// One approved system: where it is, how to get in, and in which roles it may be used.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "releaseclosure.io",
+    version = "v1alpha1",
+    kind = "SystemConnection",
+    plural = "systemconnections",
+    singular = "systemconnection",
+    shortname = "sysconn",
+    namespaced,
+    status = "SystemConnectionStatus",
+    derive = "PartialEq",
+    doc = "One approved system that closures may read or change: where it is, how to get in, and in which roles it may be \
+           used. Owned by the cluster's administrators.",
+    printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = connection_rules()))]
+pub struct SystemConnectionSpec {
+    /// The roles in which playbooks may use it.
+    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_roles: Vec<Role>,
+    /// A system that speaks the closure HTTP contract. Exactly one product is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    /// How to know the system, and to be known by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// How much of the system this operator may take up, all closures together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Links for people's eyes in packets. Never fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
+    /// Whether http:// may be used.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+}
+
+/// The roles of systems, as they are spelled in objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Role {
+    /// Holds the accepted decision. Only read.
+    Governance,
+    /// Holds the evidence. Only read.
+    Archive,
+    /// Holds the readiness checklist.
+    Checklist,
+    /// Holds the tracker record.
+    Tracker,
+    /// Holds the queue entry.
+    Queue,
+    /// Takes the handoff.
+    Intake,
+}
+
+impl From<Role> for System {
+    fn from(role: Role) -> System {
+        match role {
+            Role::Governance => System::Governance,
+            Role::Archive => System::Archive,
+            Role::Checklist => System::Checklist,
+            Role::Tracker => System::Tracker,
+            Role::Queue => System::Queue,
+            Role::Intake => System::Intake,
+        }
+    }
+}
+
+impl From<System> for Role {
+    fn from(system: System) -> Role {
+        match system {
+            System::Governance => Role::Governance,
+            System::Archive => Role::Archive,
+            System::Checklist => Role::Checklist,
+            System::Tracker => Role::Tracker,
+            System::Queue => Role::Queue,
+            System::Intake => Role::Intake,
+        }
+    }
+}
+
+/// A system that speaks the closure HTTP contract.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Http {
+    /// Where the contract's paths begin, without user information, query and fragment.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = ENDPOINT_PATTERN), extend("format" = "uri"))]
+    pub endpoint: String,
+    /// The bearer token.
+    pub token_secret_ref: SecretKeyRef,
+    /// As intake: what it does with the same announcement sent twice.
+    #[serde(default = "idempotency_key")]
+    pub delivery: Delivery,
+}
+
+/// A key of a Secret in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// A Secret of type kubernetes.io/tls in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateRef {
+    /// Name of the Secret; its keys are tls.crt and tls.key.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub name: String,
+}
+
+/// How to know the system, and to be known by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// The authorities to believe instead of the public ones, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// The certificate to show, and its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_secret_ref: Option<CertificateRef>,
+}
+
+/// How much of a system this operator may take up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Requests in one second, 1 to 1000.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: u32,
+    /// Requests under way at once, 1 to 64.
+    #[serde(default = "eight")]
+    #[schemars(range(min = 1, max = 64))]
+    pub concurrency: u32,
+    /// How long one request may take, 1s to 60s.
+    #[serde(default = "ten_seconds")]
+    #[schemars(
+        length(min = 2, max = 16),
+        regex(pattern = DURATION_PATTERN),
+        extend("x-kubernetes-validations" = within("1s", "60s"))
+    )]
+    pub timeout: String,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { requests_per_second: twenty(), concurrency: eight(), timeout: ten_seconds() }
+    }
+}
+
+/// Links for people's eyes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Links {
+    /// Where a person finds a record: https, with {id} where its id goes.
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = TEMPLATE_PATTERN),
+        extend("x-kubernetes-validations" = template_rules())
+    )]
+    pub record: String,
+}
+
+/// What was found out about the system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = json!({ "observedGeneration": UNOBSERVED })))]
+pub struct SystemConnectionStatus {
+    /// Generation of the spec that this status answers; -1 before the first answer.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// The product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub provider: Option<String>,
+    /// Ready: it answers, and accepts the credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions::schema")]
+    pub conditions: Vec<Condition>,
+    /// What may be relied on, per role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 6),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"])
+    )]
+    pub roles: Vec<RoleStatus>,
+}
+
+impl Default for SystemConnectionStatus {
+    fn default() -> Self {
+        SystemConnectionStatus {
+            observed_generation: UNOBSERVED,
+            provider: None,
+            conditions: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+}
+
+/// What may be relied on in one role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleStatus {
+    /// The role.
+    pub role: Role,
+    /// How writes are protected against somebody else's change; ReadVerifyWrite and Serialized leave a race window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// Whether records carry a marker, so that who changed them can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marker: Option<bool>,
+    /// The fields its records carry, as dotted paths in the contract's record. Others are not compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub carries: Vec<String>,
+    /// As intake: what it does with the same announcement sent twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// As intake: how long it keeps keys; left out: as long as handoffs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = DURATION_PATTERN))]
+    pub window: Option<String>,
+}
+
+impl RoleStatus {
+    /// What an adapter says it is able to do in this role.
+    #[must_use]
+    pub fn new(role: Role, abilities: &Abilities) -> RoleStatus {
+        let Abilities { concurrency, marker, carries, delivery, window } = abilities;
+        RoleStatus {
+            role,
+            concurrency: *concurrency,
+            marker: *marker,
+            carries: carries.iter().map(|&field| field.to_owned()).collect(),
+            delivery: *delivery,
+            window: window.map(|window| format!("{}s", window.as_secs())),
+        }
+    }
+}
+
+const fn idempotency_key() -> Delivery {
+    Delivery::IdempotencyKey
+}
+const fn twenty() -> u32 {
+    20
+}
+const fn eight() -> u32 {
+    8
+}
+fn ten_seconds() -> String {
+    "10s".to_owned()
+}
+
+fn connection_rules() -> Value {
+    json!([
+        rule("has(self.http)", "exactly one product must be given; this release knows http", None),
+        rule(
+            "!has(self.http) || self.http.endpoint.startsWith('https://') || self.allowPlaintext",
+            "http:// sends the token in the clear; where that is meant, set allowPlaintext: true",
+            Some(".http.endpoint"),
+        ),
+        rule(
+            "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
+            "must be https",
+            Some(".links.record"),
+        ),
+    ])
+}
+
+fn template_rules() -> Value {
+    json!([rule("self.contains('{id}')", "must contain {id}, where the record's id goes", None)])
+}
