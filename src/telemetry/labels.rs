@@ -147,7 +147,6 @@ pub(super) const fn check_word(check: Check) -> &'static str {
         Check::C14 => "C14",
         Check::C15 => "C15",
         Check::C16 => "C16",
-        Check::Services => "Services",
         Check::Write => "Write",
         Check::Notification => "Notification",
     }
