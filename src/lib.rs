@@ -4,6 +4,9 @@
 //! [`settings`] is what a person may say at the start; [`lease`] sees to it that one replica acts; [`telemetry`] and
 //! [`health`] tell how it goes.
 
+// For the library alone: whatever a test's helper modules call public, nobody can reach.
+#![warn(unreachable_pub)]
+
 pub mod api;
 pub mod closure;
 pub mod health;
