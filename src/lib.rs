@@ -1,9 +1,20 @@
 //! Finishes the paperwork of an accepted release-readiness review, and nothing else.
 //!
-//! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits.
+//! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits, and
+//! [`providers`] the products behind them; [`api`] are the four kinds on the wire; [`controller`] drives the core from
+//! one to the other. [`settings`] is what a person may say at the start; [`lease`] sees to it that one replica acts;
+//! [`telemetry`] and [`health`] tell how it goes. [`sandbox`] is all six systems in one process, to try it on.
+
+// For the library alone: whatever a test's helper modules call public, nobody can reach.
+#![warn(unreachable_pub)]
 
 pub mod api;
 pub mod closure;
+pub mod controller;
+pub mod health;
+pub mod lease;
 pub mod providers;
 pub mod roles;
 pub mod sandbox;
+pub mod settings;
+pub mod telemetry;

@@ -38,7 +38,7 @@ pub struct Context {
     /// Whether this replica leads, and for how long.
     pub fence: Fence,
     /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// Events for people, published behind the passes.
     pub events: Events,
     /// Wakes a closure.
@@ -81,7 +81,7 @@ pub struct Parts {
     /// See [`Context::fence`].
     pub fence: Fence,
     /// See [`Context::metrics`].
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// See [`Context::events`].
     pub events: Events,
     /// See [`Context::wake`].
@@ -210,6 +210,12 @@ pub struct Place {
 }
 
 impl Room {
+    /// Whether no pass is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.available_permits() == PASSES_MAX
+    }
+
     /// Waits for a place: first among the closures of the same playbook, then among all.
     pub async fn enter(&self, namespace: &str, playbook: &str) -> Place {
         let of_playbook = {

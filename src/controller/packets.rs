@@ -182,7 +182,7 @@ pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, m
     }
     say(context, &packet, released).await;
     let next = if released == Released::Resumed { Next::AtOnce } else { Next::OnChange };
-    let ending = if released == Released::Abandoned { Ending::Abandoned } else { Ending::Nothing };
+    let ending = if released == Released::Abandoned { Ending::Halted } else { Ending::Nothing };
     Ok((ending, next))
 }
 
@@ -228,7 +228,7 @@ pub async fn take_over(
             context.metrics.closure_finished(Finish::Abandoned, true);
             let note = format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
             context.events.tell(&subject.object, Happening::Abandoned, "TakeOver", note);
-            Ok((Ending::Abandoned, Next::OnChange))
+            Ok((Ending::Halted, Next::OnChange))
         }
         _ => {
             info!(closure = %accepted.key(), packet = name, cause = hold.cause, "an earlier halt of this closure holds it");
@@ -273,6 +273,8 @@ async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
 /// # Errors
 /// Where the packet cannot be read.
 pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> Result<(), kube::Error> {
+    // A pass that acts on this very resolution is let finish first.
+    let turn = context.keys.lock((namespace.to_owned(), key.to_owned())).await;
     let mut halted = false;
     for (closure, _) in context.siblings.of_key(namespace, key) {
         let reference = kube::runtime::reflector::ObjectRef::new(&closure).within(namespace);
@@ -280,6 +282,7 @@ pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> 
         // The receiver lives as long as the controller.
         let _ = context.wake.send(reference);
     }
+    drop(turn);
     if halted {
         return Ok(());
     }

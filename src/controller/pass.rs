@@ -23,6 +23,7 @@ use crate::telemetry::Ending;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::info;
 
@@ -93,7 +94,7 @@ pub struct Held {
 ///
 /// # Errors
 /// The API server did not do its part; nothing is lost, the next pass sees what this one did.
-pub async fn run(context: &Context, namespace: &str, name: &str) -> Result<Ended, PassError> {
+pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<Ended, PassError> {
     let api: Api<ReleaseClosure> = Api::namespaced(context.client.clone(), namespace);
     let Some(mut object) = api.get_opt(name).await.map_err(PassError::Read)? else {
         return Ok((Ending::Nothing, Next::OnChange));
@@ -178,7 +179,7 @@ fn older_sibling(context: &Context, subject: &Subject, accepted: &Accepted) -> O
 }
 
 /// The working part: what it needs, what the core says, what came of it.
-async fn work(context: &Context, subject: &Subject, accepted: Accepted, mut draft: Draft) -> Result<Ended, PassError> {
+async fn work(context: &Arc<Context>, subject: &Subject, accepted: Accepted, mut draft: Draft) -> Result<Ended, PassError> {
     let spec = &subject.object.spec;
     let resolved = context.playbooks.resolve(&subject.namespace, &spec.playbook_ref.name, &context.connections).await;
     let resolved = resolved.and_then(|resolved| {
@@ -292,7 +293,7 @@ fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, remembered:
 
 #[allow(clippy::too_many_arguments, reason = "the last line of a pass takes everything the pass has made")]
 async fn finish(
-    context: &Context,
+    context: &Arc<Context>,
     subject: &Subject,
     brief: &Brief,
     resolved: &Resolved,

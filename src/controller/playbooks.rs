@@ -146,6 +146,12 @@ impl Playbooks {
         api.replace_status(&name, &PostParams::default(), &object).await.map(drop)
     }
 
+    /// Every playbook.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ClosurePlaybook>> {
+        self.store.state()
+    }
+
     /// Every playbook of a namespace.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<ClosurePlaybook>> {

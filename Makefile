@@ -1,0 +1,46 @@
+# Each target's line of help stands behind its name.
+SHELL := bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+# Whatever cluster the caller's shell points at is not touched. A demo in a cluster of one's own: CLUSTER_KUBECONFIG=<file>.
+unexport KUBECONFIG
+export CLUSTER_KUBECONFIG
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## six systems, an API server and the operator on this machine: see a closure close and one halt
+	@./hack/demo
+
+.PHONY: test
+test: ## format, lints and all tests; ten minutes the first time, then one or two
+	@./hack/test
+
+.PHONY: lint
+lint: ## format, lints, licences and sources of dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	./hack/deny
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt
+
+.PHONY: bench
+bench: ## what a closure costs, in requests, instructions and memory
+	cargo bench --locked
+
+.PHONY: crds
+crds: ## write crds/ anew from the Rust types
+	UPDATE_CRDS=1 cargo test --locked --quiet --test crds
+
+.PHONY: controlplane
+controlplane: ## the API server that tests and demo use; five minutes the first time
+	@./tests/controlplane/build.sh
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf .build
