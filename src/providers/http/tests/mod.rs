@@ -4,6 +4,7 @@ mod hostile;
 mod limits;
 mod reads;
 pub(crate) mod server;
+mod tls;
 mod writes;
 
 use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
