@@ -88,8 +88,15 @@ pub enum Error {
     Serve(io::Error),
 }
 
-/// Runs a sandbox until SIGTERM or SIGINT.
+/// Runs a sandbox until SIGTERM or SIGINT, and says on standard output where it listens.
 pub async fn run(args: Args) -> Result<(), Error> {
+    // Nobody may be reading; that is no reason to stop.
+    let say = |url: &str| drop(writeln!(io::stdout(), "sandbox listening on {url}"));
+    run_saying(args, say).await
+}
+
+/// Runs a sandbox until SIGTERM or SIGINT; `say` learns the base URL once the sandbox is listening.
+pub async fn run_saying(args: Args, say: impl FnOnce(&str)) -> Result<(), Error> {
     let Args { seed, state, bind, token, address_file } = args;
     let seed = match seed {
         Some(path) => {
@@ -106,8 +113,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         state_file::replace(&path, format!("{}\n", handle.url()).as_bytes())
             .map_err(|error| Error::AddressFile { path, error })?;
     }
-    // Nobody may be reading; that is no reason to stop.
-    writeln!(io::stdout(), "sandbox listening on {}", handle.url()).ok();
+    say(&handle.url());
     stopped.await;
     handle.stop().await;
     Ok(())
@@ -178,7 +184,9 @@ impl Handle {
             && tokio::time::timeout(GRACE, &mut server).await.is_err()
         {
             self.sandbox.connections.cut_all();
-            server.await.ok();
+            if tokio::time::timeout(GRACE, &mut server).await.is_err() {
+                server.abort();
+            }
         }
         self.sandbox.keep().await;
         if let Some(writer) = self.writer.take() {
