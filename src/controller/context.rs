@@ -114,9 +114,10 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();
-        now.round(Unit::Second).ok().filter(|rounded| *rounded <= now).unwrap_or_else(|| {
-            Timestamp::from_second(now.as_second()).unwrap_or(now)
-        })
+        now.round(Unit::Second)
+            .ok()
+            .filter(|rounded| *rounded <= now)
+            .unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now))
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
@@ -227,6 +228,9 @@ impl Room {
             group.or_insert_with(|| Arc::new(Semaphore::new(PASSES_PER_PLAYBOOK))).clone()
         };
         // Neither semaphore is ever closed, so neither wait fails.
-        Place { _of_playbook: of_playbook.acquire_owned().await.ok(), _of_all: self.all.clone().acquire_owned().await.ok() }
+        Place {
+            _of_playbook: of_playbook.acquire_owned().await.ok(),
+            _of_all: self.all.clone().acquire_owned().await.ok(),
+        }
     }
 }

@@ -113,7 +113,8 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     info!(identity, version = env!("CARGO_PKG_VERSION"), "leading");
 
     let (events, publishing) = Events::start(client.clone(), &identity);
-    let outcome = lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
+    let outcome =
+        lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
     metrics.set_leader(false);
     if outcome.is_ok() {
         // Events are handed over within a moment; what is left then is not worth a longer stop.
@@ -153,7 +154,10 @@ async fn check_cluster(client: &Client, settings: &Operator) -> Result<(), Error
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
 {
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -256,20 +260,30 @@ async fn lead(
         caches.await;
         info!("the caches of packets, playbooks and connections are complete");
         let changed = watch_closures(&context, api(&client, namespace), closures, health.clone());
-        let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|reference| (reference, woken)) });
-        let queue = futures::stream::select(changed, woken).map(|reference| Ok::<_, watcher::Error>(ReconcileRequest::from(reference)));
+        let woken = futures::stream::unfold(woken, |mut woken| async {
+            woken.recv().await.map(|reference| (reference, woken))
+        });
+        let queue = futures::stream::select(changed, woken)
+            .map(|reference| Ok::<_, watcher::Error>(ReconcileRequest::from(reference)));
         let stopping = stopping.clone();
         let reconcile = move |object, context| reconcile(object, context, stopping.clone()).boxed();
         let never = |_: Arc<Unfinished>, error: &std::convert::Infallible, _: Arc<Context>| match *error {};
-        applier(reconcile, never, context.clone(), context.closures.clone(), queue.boxed(), controller::Config::default())
-            .for_each(|result| {
-                if let Err(error) = result {
-                    // An object that left the cache between being queued and being worked on.
-                    debug!(%error, "not worked on");
-                }
-                future::ready(())
-            })
-            .await;
+        applier(
+            reconcile,
+            never,
+            context.clone(),
+            context.closures.clone(),
+            queue.boxed(),
+            controller::Config::default(),
+        )
+        .for_each(|result| {
+            if let Err(error) = result {
+                // An object that left the cache between being queued and being worked on.
+                debug!(%error, "not worked on");
+            }
+            future::ready(())
+        })
+        .await;
     };
     let ticking = tick(&context);
 
@@ -395,9 +409,10 @@ fn events_of<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Even
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    watch(api, config).default_backoff().inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again")).filter_map(
-        |event| future::ready(event.ok()),
-    )
+    watch(api, config)
+        .default_backoff()
+        .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
+        .filter_map(|event| future::ready(event.ok()))
 }
 
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
@@ -417,8 +432,9 @@ fn watch_closures(
         }
         event
     });
-    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)).filter_map(|event| future::ready(event.ok())).flat_map(
-        move |event| {
+    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
+        .filter_map(|event| future::ready(event.ok()))
+        .flat_map(move |event| {
             context.siblings.apply(&event);
             let mut woken = Vec::new();
             match &event {
@@ -447,8 +463,7 @@ fn watch_closures(
                 }
             }
             futures::stream::iter(woken)
-        },
-    )
+        })
 }
 
 /// What of a closure a pass depends on: everything but its status, which is this operator's own.
@@ -514,7 +529,9 @@ fn watch_playbooks(
                     if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {
                         judge(&context, &playbook).await;
                         let name = playbook.name_any();
-                        context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| closure.spec.playbook_ref.name == name);
+                        context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
+                            closure.spec.playbook_ref.name == name
+                        });
                     }
                 }
                 Event::Delete(playbook) => {

@@ -8,10 +8,10 @@ use super::packets;
 use super::playbooks::{Resolved, Unusable};
 use super::record::{self, Draft, StoreError};
 use super::{act, observe};
+use crate::api::ReleaseClosure;
 use crate::api::conditions::Standing;
 use crate::api::parse;
 use crate::api::release_closure::Mode;
-use crate::api::ReleaseClosure;
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::{Brief, Decision, IntakeTerms, Memory, Pass, Wait, Wrote};
 use crate::closure::ids::{Step, System};
@@ -144,7 +144,10 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
         }
         if let Some(older) = older_sibling(context, &subject, &accepted) {
             context.forget(&subject.uid);
-            draft.waits(Reason::DuplicateClosure, format!("Releaseclosure {older} is of the same closure and is older."));
+            draft.waits(
+                Reason::DuplicateClosure,
+                format!("Releaseclosure {older} is of the same closure and is older."),
+            );
             record::store(context, &subject, draft).await?;
             return Ok((Ending::Waiting, Next::OnChange));
         }
@@ -179,15 +182,23 @@ fn older_sibling(context: &Context, subject: &Subject, accepted: &Accepted) -> O
 }
 
 /// The working part: what it needs, what the core says, what came of it.
-async fn work(context: &Arc<Context>, subject: &Subject, accepted: Accepted, mut draft: Draft) -> Result<Ended, PassError> {
+async fn work(
+    context: &Arc<Context>,
+    subject: &Subject,
+    accepted: Accepted,
+    mut draft: Draft,
+) -> Result<Ended, PassError> {
     let spec = &subject.object.spec;
     let resolved = context.playbooks.resolve(&subject.namespace, &spec.playbook_ref.name, &context.connections).await;
     let resolved = resolved.and_then(|resolved| {
         if resolved.playbook.allows_service(&accepted.release().service) {
             return Ok(resolved);
         }
-        let message =
-            format!("Closureplaybook {} may not be used for service {}.", spec.playbook_ref.name, accepted.release().service);
+        let message = format!(
+            "Closureplaybook {} may not be used for service {}.",
+            spec.playbook_ref.name,
+            accepted.release().service
+        );
         Err(Unusable { reason: Reason::ServiceNotAllowed, message, system: None })
     });
     let resolved = match resolved {
@@ -254,7 +265,12 @@ async fn work(context: &Arc<Context>, subject: &Subject, accepted: Accepted, mut
     finish(context, subject, &brief, &resolved, draft, pass, decision, remembered).await
 }
 
-async fn unusable_now(context: &Context, subject: &Subject, mut draft: Draft, unusable: Unusable) -> Result<Ended, PassError> {
+async fn unusable_now(
+    context: &Context,
+    subject: &Subject,
+    mut draft: Draft,
+    unusable: Unusable,
+) -> Result<Ended, PassError> {
     let Unusable { reason, message, system } = unusable;
     let now = context.now();
     let waiting_for: Vec<System> = system.into_iter().collect();
