@@ -72,6 +72,41 @@ async fn what_was_answered_is_remembered() {
 }
 
 #[tokio::test]
+async fn removals_edits_and_whole_states_are_remembered() {
+    let scratch = Scratch::new("edits");
+    let file = scratch.file("state.json");
+    let bench = Bench::with(config(&file)).await;
+    bench.admin("PUT", "/admin/state", Some(&json!(sandbox::generate(4)))).await;
+    bench.sandbox().remove(Role::Archive, "load/00004/rv1");
+    bench.sandbox().edit(Role::Governance, "RR-load-00001", &json!({"state": "Superseded"}));
+    bench.sandbox().put(Role::Queue, "Q-9", json!({"odd": true}));
+    bench.fault(json!({"action": "lie"})).await;
+    let claimed = bench.patch("/checklists/CHK-00001", &close()).await;
+    let state = json!(bench.sandbox().state());
+    drop(bench);
+    let bench = Bench::with(config(&file)).await;
+    assert_eq!(json!(bench.sandbox().state()), state);
+    assert_ne!(bench.patch("/checklists/CHK-00001", &close()).await.etag(), claimed.etag());
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_written_to_its_end_was_never_made() {
+    let scratch = Scratch::new("torn");
+    let file = scratch.file("state.json");
+    let bench = Bench::with(config(&file)).await;
+    bench.patch("/checklists/CHK-00001", &close()).await;
+    drop(bench);
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, &text[..text.len() - 5]).expect("written");
+    let bench = Bench::with(config(&file)).await;
+    assert_eq!(bench.get("/checklists/CHK-00001").await.json()["state"], "Open");
+    bench.patch("/checklists/CHK-00001", &close()).await;
+    drop(bench);
+    let bench = Bench::with(config(&file)).await;
+    assert_eq!(bench.get("/checklists/CHK-00001").await.json()["state"], "Closed");
+}
+
+#[tokio::test]
 async fn many_changes_at_once_are_all_remembered() {
     let scratch = Scratch::new("many");
     let file = scratch.file("state.json");
