@@ -1,12 +1,14 @@
 //! The shared server with everything installed, and objects to try on it.
 
-use crate::support::controlplane::{ControlPlane, eventually, repository};
+use crate::support::controlplane::{ControlPlane, repository};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// The server; started by whoever asks first.
 pub fn cluster() -> &'static ControlPlane {
@@ -213,23 +215,36 @@ pub fn digest(digit: char) -> String {
 
 /// Waits until the shipped policy is in force: it takes the server a moment to see a new one.
 pub async fn await_resolved_by_policy(namespace: &str) {
-    let packets = Objects::of("FollowUpPacket", namespace).await;
-    for number in 0..600 {
+    let packets = &Objects::of("FollowUpPacket", namespace).await;
+    let mut number = 0;
+    eventually("the policy about resolvedBy is in force", async || {
         // Let in until the policy is seen, and final then: so each attempt is made on a packet of its own.
+        number += 1;
         let probe = format!("probe-{number}");
         packets.create(&packet(&probe, "MilestoneRenamed")).await.expect("a packet");
         let claim = json!({"decision": "Resume", "haltId": HALT, "resolvedBy": "somebody else"});
         let refusal = packets.change(&probe, |packet| packet["spec"]["resolution"] = claim).await;
-        if refusal.is_err_and(|refusal| refusal.contains("must be the user who resolves")) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("the policy about resolvedBy never came into force");
+        refusal.is_err_and(|refusal| refusal.contains("must be the user who resolves"))
+    })
+    .await;
 }
 
-/// Waits until kubectl prints this.
-#[track_caller]
-pub fn eventually_prints(args: &[&str], expected: &str) {
-    eventually(expected, || cluster().try_kubectl(args).stdout.trim() == expected);
+/// Asks again and again until it is so.
+pub async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{what}: not so after a minute");
+}
+
+/// Held by tests that apply what another one applies, too, in another form.
+pub static INSTALLING: Mutex<()> = Mutex::const_new(());
+
+/// Applies the examples, once, and says what was applied.
+pub fn examples() -> &'static str {
+    static APPLIED: OnceLock<String> = OnceLock::new();
+    APPLIED.get_or_init(|| cluster().kubectl(&["apply", "-k", &repository("manifests/examples").display().to_string()]))
 }

@@ -1,9 +1,9 @@
 //! What is filled in where nothing is said, and what is not let in.
 
 use crate::cluster::{Objects, closure, cluster, connection, namespace, playbook, small_closure};
-use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::{Api, ListParams};
 use releaseclosure::api::{ClosurePlaybook, ReleaseClosure, SystemConnection, parse};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn what_is_left_out_is_filled_in() {
     assert_eq!(made["spec"]["mode"], "Close");
     assert_eq!(made["spec"]["suspend"], false);
     assert_eq!(made["spec"]["playbookRef"]["kind"], "ClosurePlaybook");
-    assert_eq!(made["status"], json!({"observedGeneration": -1}), "on the status");
+    assert_eq!(made["status"], json!({"observedGeneration": -1, "episode": 0}), "on the status");
     let written = closures.write_status("small", json!({"progress": "0/5"})).await.unwrap();
     assert_eq!(written["status"]["observedGeneration"], -1, "on the field");
 

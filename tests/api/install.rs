@@ -1,6 +1,6 @@
 //! Installation, and what kubectl makes of the kinds.
 
-use crate::cluster::{Objects, closure, cluster, namespace, packet, small_closure};
+use crate::cluster::{HALT, INSTALLING, Objects, closure, cluster, examples, namespace, packet, small_closure};
 use crate::support::controlplane::repository;
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ fn the_kinds_are_served_under_their_names() {
 
 #[test]
 fn everything_is_installed_by_one_command_and_again() {
+    let _alone = INSTALLING.blocking_lock();
     let again = cluster().kubectl(&["apply", "--server-side", "-k", &repository(".").display().to_string()]);
     assert!(
         again.contains("customresourcedefinition.apiextensions.k8s.io/releaseclosures.releaseclosure.io"),
@@ -75,7 +76,7 @@ fn described(path: &str, schema: &Value, fields: &mut usize) {
 
 #[test]
 fn the_examples_are_let_in() {
-    let applied = cluster().kubectl(&["apply", "-k", &repository("manifests/examples").display().to_string()]);
+    let applied = examples();
     let count = |kind: &str| applied.lines().filter(|line| line.starts_with(kind)).count();
     assert_eq!(count("systemconnection.releaseclosure.io/"), 6, "{applied}");
     assert_eq!(count("closureplaybook.releaseclosure.io/engineering-release"), 1, "{applied}");
@@ -174,7 +175,7 @@ async fn columns_show_what_people_look_for() {
     let status = json!({"observedGeneration": 1, "progress": "2/5", "conditions": [ready], "halt": halt});
     closures.write_status("billing-7.2-rv3", status).await.unwrap();
     let packets = Objects::of("FollowUpPacket", namespace).await;
-    packets.create(&packet(crate::cluster::HALT, "MilestoneRenamed")).await.unwrap();
+    packets.create(&packet(HALT, "MilestoneRenamed")).await.unwrap();
 
     let table = |args: &[&str]| {
         let text = cluster().kubectl(&[&["-n", namespace, "get"], args].concat());

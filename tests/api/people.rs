@@ -1,8 +1,10 @@
 //! What people, pipelines and the operator are told when they try.
 
-use crate::cluster::{HALT, Objects, closure, cluster, connection, namespace, packet, playbook};
+use crate::cluster::{
+    HALT, INSTALLING, Objects, closure, cluster, connection, eventually, examples, namespace, packet, playbook,
+};
 use crate::roles::{OPERATOR, may};
-use crate::support::controlplane::{eventually, repository};
+use crate::support::controlplane::repository;
 use serde_json::json;
 
 fn bind(namespace: &str, role: &str, user: &str) {
@@ -108,12 +110,11 @@ async fn the_operator_reads_a_secret_only_where_it_was_opened() {
     assert!(get(closed, name).refusal().contains("forbidden"));
 
     // The examples open their namespace for the one Secret.
-    let examples = repository("manifests/examples").display().to_string();
-    cluster().kubectl(&["apply", "-k", &examples]);
+    examples();
     for secret in [name, "other"] {
         cluster().kubectl(&["-n", "payments", "create", "secret", "generic", secret, "--from-literal=token=t"]);
     }
-    eventually("the namespace is open", || get("payments", name).ok);
+    eventually("the namespace is open", async || get("payments", name).ok).await;
     assert_eq!(get("payments", name).out(), "dA==");
     assert!(get("payments", "other").refusal().contains("forbidden"));
     assert!(get(closed, name).refusal().contains("forbidden"));
@@ -128,30 +129,16 @@ async fn an_editor_submits_only_where_the_component_says_so() {
     let namespace = namespace("editors");
     bind(namespace, "edit", "ed");
     bind(namespace, "view", "vi");
-    let submits = || async { may("ed", "create", "releaseclosure.io", "releaseclosures", namespace, None).await };
+    let submits = async || may("ed", "create", "releaseclosure.io", "releaseclosures", namespace, None).await;
     for user in ["ed", "vi"] {
-        let mut reads = false;
-        for _ in 0..600 {
-            reads = may(user, "list", "releaseclosure.io", "followuppackets", namespace, None).await;
-            if reads {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        assert!(reads, "{user} reads, by the viewer's role");
+        let reads = async || may(user, "list", "releaseclosure.io", "followuppackets", namespace, None).await;
+        eventually("whoever may view a namespace reads our kinds", reads).await;
     }
     assert!(!submits().await, "not by itself");
+    let _alone = INSTALLING.lock().await;
     let overlay = repository("tests/api/edit-submitter").display().to_string();
     cluster().kubectl(&["apply", "--server-side", "-k", &overlay]);
-    let mut allowed = false;
-    for _ in 0..600 {
-        allowed = submits().await;
-        if allowed {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert!(allowed, "with the component");
+    eventually("with the component, an editor submits", submits).await;
     assert!(!may("vi", "create", "releaseclosure.io", "releaseclosures", namespace, None).await);
     assert!(!may("ed", "update", "releaseclosure.io", "followuppackets", namespace, None).await);
 }
