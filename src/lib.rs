@@ -11,6 +11,7 @@ pub mod api;
 pub mod closure;
 pub mod health;
 pub mod lease;
+pub mod people;
 pub mod roles;
 pub mod settings;
 pub mod telemetry;
