@@ -126,6 +126,12 @@ pub trait Gate: Send + Sync {
 
     /// The timeout of one request.
     fn timeout(&self) -> Duration;
+
+    /// Whether nothing goes through just now, but a trial or a probe: the circuit breaker is open, or the system asked
+    /// to be left alone.
+    fn congested(&self) -> bool {
+        false
+    }
 }
 
 /// The system that holds the accepted decision. Read only.

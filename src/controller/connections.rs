@@ -1,0 +1,333 @@
+//! Connections: one client each, made from the spec and its Secrets, probed, and told about on the status.
+//!
+//! A client is made before its first use and again whenever the spec or a Secret changes. What keeps a closure from
+//! being worked on is that there is no client, or that the system does not accept its credentials; a system that is
+//! merely away is found out by each pass itself, since a finding elsewhere must show even then.
+
+use super::playbooks::Unusable;
+use super::secrets::{self, SecretError};
+use crate::api::conditions::{self, Stamp, Truth};
+use crate::api::parse::{self, Playbook};
+use crate::api::system_connection::{Role, RoleStatus};
+use crate::api::{SystemConnection, SystemConnectionStatus};
+use crate::closure::ids::System;
+use crate::closure::ledger::ObjectVersion;
+use crate::closure::reason::Reason;
+use crate::closure::snapshot::Trouble;
+use crate::providers::{self, LimitSettings, Product, Settings};
+use crate::roles::{Abilities, Connected, Probe};
+use jiff::Timestamp;
+use kube::api::{Api, PostParams};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt as _};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A Secret is read again before use when the last look is older than this.
+const SECRET_AGE_MAX: Duration = Duration::from_secs(60);
+/// From one probe to the next while an unfinished closure needs the connection.
+pub const PROBE_WHEN_NEEDED: Duration = Duration::from_secs(60);
+/// From one probe to the next else.
+pub const PROBE_WHEN_IDLE: Duration = Duration::from_secs(600);
+
+/// The connections of the cluster, or of the one namespace that is watched.
+pub struct Connections {
+    client: Client,
+    store: Store<SystemConnection>,
+    allow_loopback: bool,
+    entries: Mutex<HashMap<(String, String), Arc<Entry>>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// One maker at a time.
+    making: tokio::sync::Mutex<()>,
+    made: Mutex<Option<Made>>,
+}
+
+/// A client, or why there is none.
+#[derive(Clone)]
+struct Made {
+    version: ObjectVersion,
+    /// SHA-256 over what the Secrets hold: tells a rotation without keeping a secret.
+    secrets: [u8; 32],
+    secrets_read: Instant,
+    client: Result<Arc<Connected>, (Reason, String)>,
+    /// The system answered 401 to this client, and to no probe since otherwise.
+    unauthorized: bool,
+    probed: Option<Instant>,
+}
+
+/// A connection that a pass may use in one role.
+#[derive(Clone)]
+pub struct Usable {
+    /// Its client.
+    pub connected: Arc<Connected>,
+    /// Which version of which object.
+    pub version: ObjectVersion,
+    /// What may be relied on in the role.
+    pub abilities: Abilities,
+    /// Where a person finds a record, with `{id}` for its id.
+    pub record_link: Option<String>,
+}
+
+impl Connections {
+    /// Connections as a watch keeps them.
+    #[must_use]
+    pub fn new(client: Client, store: Store<SystemConnection>, allow_loopback: bool) -> Connections {
+        Connections { client, store, allow_loopback, entries: Mutex::default() }
+    }
+
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<SystemConnection>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    fn entry(&self, namespace: &str, name: &str) -> Arc<Entry> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
+    }
+
+    /// Drops the client of a connection that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Whether a connection may be used in a role, by its spec alone.
+    ///
+    /// # Errors
+    /// It does not exist, is not allowed in the role, or does not offer what the playbook names.
+    pub fn allows(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<(), Unusable> {
+        let unusable = |reason, message| Unusable { reason, message, system: Some(system) };
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no systemconnection {name} in this namespace.");
+            return Err(unusable(Reason::ConnectionNotFound, message));
+        };
+        if !object.spec.allowed_roles.contains(&Role::from(system)) {
+            let message = format!("Systemconnection {name} is not allowed in the role {:?}.", Role::from(system));
+            return Err(unusable(Reason::RoleNotAllowed, message));
+        }
+        let state = &playbook.rules.approved_state;
+        let offered = product(&object).is_none_or(|product| product.offers_state(state));
+        if system == System::Tracker && !offered {
+            let message = format!("Systemconnection {name} does not offer tracker.approvedState {state}.");
+            return Err(unusable(Reason::PlaybookInvalid, message));
+        }
+        Ok(())
+    }
+
+    /// A connection for a role of a pass, its client made if need be.
+    ///
+    /// # Errors
+    /// As [`Connections::allows`], or there is no client, or its credentials are not accepted.
+    pub async fn usable(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<Usable, Unusable> {
+        self.allows(namespace, name, system, playbook)?;
+        let unusable = |reason, why: &str| Unusable {
+            reason,
+            message: format!("Systemconnection {name} is not ready: {why}"),
+            system: Some(system),
+        };
+        let Some(object) = self.get(namespace, name) else {
+            return Err(unusable(Reason::ConnectionNotFound, "it is gone."));
+        };
+        let made = self.make(&object, SECRET_AGE_MAX).await;
+        let connected = made.client.map_err(|(_, why)| unusable(Reason::ConnectionNotReady, &why))?;
+        if made.unauthorized {
+            return Err(unusable(Reason::ConnectionNotReady, Reason::Unauthorized.sentence()));
+        }
+        let Some(abilities) = connected.prober.abilities(system) else {
+            return Err(unusable(Reason::RoleNotAllowed, "its product cannot play this role."));
+        };
+        let record_link = object.spec.links.as_ref().map(|links| links.record.clone());
+        Ok(Usable { connected, version: made.version, abilities, record_link })
+    }
+
+    /// Whether a connection is still the object that a pass began with.
+    #[must_use]
+    pub fn is_current(&self, namespace: &str, version: &ObjectVersion) -> bool {
+        self.get(namespace, &version.name).is_some_and(|object| version_of(&object) == *version)
+    }
+
+    /// The client of a connection, made again where spec or Secrets have changed. The API server is asked for Secrets
+    /// at most once per `age`.
+    async fn make(&self, object: &SystemConnection, age: Duration) -> Made {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let entry = self.entry(&namespace, &name);
+        let _one_at_a_time = entry.making.lock().await;
+        let known = entry.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let version = version_of(object);
+        if let Some(known) = known.as_ref().filter(|known| known.version == version && known.secrets_read.elapsed() < age) {
+            return known.clone();
+        }
+        let read = secrets::read(&self.client, &namespace, &object.spec).await;
+        let made = match (known, read) {
+            // A moment in which the API server does not answer takes no client away.
+            (Some(known), Err(SecretError::Unavailable)) if known.version == version && known.client.is_ok() => known,
+            (Some(known), Ok(found)) if known.version == version && known.secrets == found.digest && known.client.is_ok() => {
+                Made { secrets_read: Instant::now(), ..known }
+            }
+            (_, Ok(found)) => {
+                let secrets = found.digest;
+                let client = self.settings(object, found).and_then(|settings| {
+                    providers::connect(&settings)
+                        .map(Arc::new)
+                        .map_err(|refused| (refused.reason(), format!("{refused}.")))
+                });
+                Made { version, secrets, secrets_read: Instant::now(), client, unauthorized: false, probed: None }
+            }
+            (_, Err(error)) => {
+                let client = Err((error.reason(), error.to_string()));
+                Made { version, secrets: [0; 32], secrets_read: Instant::now(), client, unauthorized: false, probed: None }
+            }
+        };
+        *entry.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
+        made
+    }
+
+    fn settings(&self, object: &SystemConnection, found: secrets::Found) -> Result<Settings, (Reason, String)> {
+        let product = product(object).ok_or_else(|| {
+            (Reason::ProviderNotSupported, format!("{} It has one for: {}.", Reason::ProviderNotSupported.sentence(), products()))
+        })?;
+        let limits = parse::limits(&object.spec.limits).map_err(|invalid| (Reason::ConnectionInvalid, format!("{invalid}.")))?;
+        Ok(Settings {
+            product,
+            token: found.token,
+            ca_pem: found.ca_pem,
+            client_certificate_pem: found.client_certificate_pem,
+            limits: LimitSettings {
+                requests_per_second: f64::from(limits.requests_per_second),
+                concurrency: usize::try_from(limits.concurrency).unwrap_or(1),
+                timeout: limits.timeout,
+            },
+            allow_plaintext: object.spec.allow_plaintext,
+            allow_loopback: self.allow_loopback,
+            meter: Arc::default(),
+        })
+    }
+
+    /// A system answered 401: the connection is left alone until a probe says otherwise. Returns what to probe.
+    pub fn refused_credentials(&self, namespace: &str, name: &str) -> Option<Arc<SystemConnection>> {
+        if let Some(made) = self.entry(namespace, name).made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            made.unauthorized = true;
+            made.probed = None;
+        }
+        self.get(namespace, name)
+    }
+
+    /// The connections whose next probe is due. `needed` says of a namespace whether a closure there is unfinished.
+    #[must_use]
+    pub fn due(&self, needed: impl Fn(&str) -> bool) -> Vec<Arc<SystemConnection>> {
+        let all = self.store.state().into_iter();
+        all.filter(|object| {
+            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+            let interval = if needed(namespace) { PROBE_WHEN_NEEDED } else { PROBE_WHEN_IDLE };
+            let entry = self.entry(namespace, &object.name_any());
+            let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.as_ref().is_none_or(|made| {
+                made.version != version_of(object) || made.probed.is_none_or(|probed| probed.elapsed() >= interval)
+            })
+        })
+        .collect()
+    }
+
+    /// Probes a connection and tells what was found on its status. Returns whether it can be used now where that has
+    /// changed. Writes nothing where nothing has.
+    ///
+    /// # Errors
+    /// Where the API server does not take the status.
+    pub async fn probe(&self, object: &SystemConnection, now: Timestamp) -> Result<Option<bool>, kube::Error> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let made = self.make(object, Duration::from_secs(1)).await;
+        let found = match &made.client {
+            Err((reason, why)) => Err((*reason, why.clone())),
+            Ok(connected) => {
+                let role = object.spec.allowed_roles.first().copied().unwrap_or(Role::Governance);
+                match connected.prober.probe(role.into()).await {
+                    Probe::Ready => Ok(()),
+                    Probe::Failed(why) => Err(reason_of(why.trouble)),
+                }
+            }
+        };
+        let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
+        if let Some(made) = self.entry(&namespace, &name).made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            made.unauthorized = unauthorized;
+            made.probed = Some(Instant::now());
+        }
+        self.tell(object, &made, found, now).await
+    }
+
+    async fn tell(
+        &self,
+        object: &SystemConnection,
+        made: &Made,
+        found: Result<(), (Reason, String)>,
+        now: Timestamp,
+    ) -> Result<Option<bool>, kube::Error> {
+        let generation = object.metadata.generation.unwrap_or_default();
+        let stamp = Stamp { generation, now };
+        let before = object.status.clone().unwrap_or_default();
+        let was_ready = conditions::is_true(&before.conditions, conditions::READY);
+        let roles = made.client.as_ref().map_or_else(
+            |_| Vec::new(),
+            |connected| {
+                let roles = object.spec.allowed_roles.iter();
+                roles
+                    .filter_map(|role| Some(RoleStatus::new(*role, &connected.prober.abilities((*role).into())?)))
+                    .collect()
+            },
+        );
+        let mut status = SystemConnectionStatus {
+            observed_generation: generation,
+            provider: product(object).map(|product| product.name().to_owned()),
+            conditions: before.conditions.clone(),
+            roles,
+        };
+        let is_ready = found.is_ok();
+        let (truth, reason, message) = match &found {
+            Ok(()) => (Truth::True, Reason::Ready, Reason::Ready.sentence()),
+            Err((reason, message)) => (Truth::False, *reason, message.as_str()),
+        };
+        conditions::set(&mut status.conditions, conditions::READY, truth, reason.as_str(), message, stamp);
+        let changed = (is_ready != was_ready || before.observed_generation != generation).then_some(is_ready);
+        if before == status {
+            return Ok(changed);
+        }
+        let mut object = object.clone();
+        object.metadata.managed_fields = None;
+        object.status = Some(status);
+        let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        match api.replace_status(&object.name_any(), &PostParams::default(), &object).await {
+            // Somebody changed it in between: the watch brings the new one.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(changed),
+            other => other.map(|_| changed),
+        }
+    }
+}
+
+fn version_of(object: &SystemConnection) -> ObjectVersion {
+    ObjectVersion {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+    }
+}
+
+/// The product of a spec, by the names in the table of products: this file knows none of them.
+fn product(object: &SystemConnection) -> Option<Product> {
+    Product::of_spec(&serde_json::to_value(&object.spec).ok()?)
+}
+
+fn products() -> String {
+    providers::products().collect::<Vec<_>>().join(", ")
+}
+
+fn reason_of(trouble: Trouble) -> (Reason, String) {
+    let reason = match trouble {
+        Trouble::Unauthorized => Reason::Unauthorized,
+        Trouble::Forbidden => Reason::Forbidden,
+        Trouble::NotUnderstood => Reason::NotTheContract,
+        Trouble::Unavailable | Trouble::TooManyRequests | Trouble::HeldBack | Trouble::Stale => Reason::EndpointUnreachable,
+    };
+    (reason, reason.sentence().to_owned())
+}

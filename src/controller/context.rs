@@ -1,0 +1,226 @@
+//! What every pass shares.
+
+use super::cache::{Hold, Index, Sibling, Unfinished};
+use super::connections::Connections;
+use super::events::Events;
+use crate::closure::decide::Memory;
+use crate::lease::Fence;
+use crate::telemetry::Metrics;
+use jiff::{Timestamp, Unit};
+use kube::Client;
+use kube::runtime::reflector::{ObjectRef, Store};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Passes under way at once.
+pub const PASSES_MAX: usize = 48;
+/// Passes under way at once for one playbook. All of them need the same six systems: where one of these hangs, its
+/// closures wait for each other and for nobody else's.
+pub const PASSES_PER_PLAYBOOK: usize = 16;
+
+/// What every pass shares.
+pub struct Context {
+    /// For objects. Retries nothing by itself.
+    pub client: Client,
+    /// Unfinished closures, slim.
+    pub closures: Store<Unfinished>,
+    /// The same by closure key, to tell the oldest of duplicates.
+    pub siblings: Arc<Index<Sibling>>,
+    /// Packets that hold their closures.
+    pub holds: Arc<Index<Hold>>,
+    /// Playbooks.
+    pub playbooks: super::playbooks::Playbooks,
+    /// Connections, with their clients.
+    pub connections: Arc<Connections>,
+    /// Whether this replica leads, and for how long.
+    pub fence: Fence,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Events for people, published behind the passes.
+    pub events: Events,
+    /// Wakes a closure.
+    pub wake: mpsc::UnboundedSender<ObjectRef<Unfinished>>,
+    /// One pass at a time over one closure key.
+    pub keys: Locks<(String, String)>,
+    /// Room for passes.
+    pub room: Room,
+    /// What is remembered between passes, by uid.
+    memory: Mutex<HashMap<String, Remembered>>,
+}
+
+/// What the process remembers of a closure between passes, and a restart forgets.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// For the core.
+    pub memory: Memory,
+    /// When the stored intent was first seen.
+    pub intent_since: Option<Instant>,
+    /// Passes in a row that ended waiting.
+    pub attempts: u32,
+    /// When the waiting began, for the figure of how long a resume took.
+    pub waiting_since: Option<Instant>,
+}
+
+/// Everything a [`Context`] is made of but its own bookkeeping.
+pub struct Parts {
+    /// See [`Context::client`].
+    pub client: Client,
+    /// See [`Context::closures`].
+    pub closures: Store<Unfinished>,
+    /// See [`Context::siblings`].
+    pub siblings: Arc<Index<Sibling>>,
+    /// See [`Context::holds`].
+    pub holds: Arc<Index<Hold>>,
+    /// See [`Context::playbooks`].
+    pub playbooks: super::playbooks::Playbooks,
+    /// See [`Context::connections`].
+    pub connections: Arc<Connections>,
+    /// See [`Context::fence`].
+    pub fence: Fence,
+    /// See [`Context::metrics`].
+    pub metrics: Arc<Metrics>,
+    /// See [`Context::events`].
+    pub events: Events,
+    /// See [`Context::wake`].
+    pub wake: mpsc::UnboundedSender<ObjectRef<Unfinished>>,
+}
+
+impl Context {
+    /// Puts a context together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Context {
+        let Parts { client, closures, siblings, holds, playbooks, connections, fence, metrics, events, wake } = parts;
+        Context {
+            client,
+            closures,
+            siblings,
+            holds,
+            playbooks,
+            connections,
+            fence,
+            metrics,
+            events,
+            wake,
+            keys: Locks::default(),
+            room: Room::default(),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// The time, in whole seconds as Kubernetes keeps it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.round(Unit::Second).ok().filter(|rounded| *rounded <= now).unwrap_or_else(|| {
+            Timestamp::from_second(now.as_second()).unwrap_or(now)
+        })
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a closure.
+    #[must_use]
+    pub fn recall(&self, uid: &str) -> Remembered {
+        self.remembered().get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Remembers.
+    pub fn remember(&self, uid: &str, remembered: Remembered) {
+        self.remembered().insert(uid.to_owned(), remembered);
+    }
+
+    /// Forgets: the closure is gone, finished, halted or suspended.
+    pub fn forget(&self, uid: &str) {
+        self.remembered().remove(uid);
+    }
+
+    /// Whether the last pass over a closure ended waiting.
+    #[must_use]
+    pub fn is_waiting(&self, uid: &str) -> bool {
+        self.remembered().get(uid).is_some_and(|remembered| remembered.waiting_since.is_some())
+    }
+
+    /// Wakes every waiting closure of a namespace for which `concerned` holds.
+    pub fn wake_waiting(&self, namespace: &str, concerned: impl Fn(&Unfinished) -> bool) {
+        for object in self.closures.state() {
+            let meta = &object.metadata;
+            let waits = meta.uid.as_deref().is_some_and(|uid| self.is_waiting(uid));
+            if meta.namespace.as_deref() == Some(namespace) && waits && concerned(&object) {
+                // The receiver lives as long as the controller; without it there is nobody to wake.
+                let _ = self.wake.send(ObjectRef::from_obj(&*object));
+            }
+        }
+    }
+}
+
+/// Locks by name; one that nobody holds takes no memory.
+#[derive(Debug)]
+pub struct Locks<K> {
+    held: Mutex<HashMap<K, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl<K> Default for Locks<K> {
+    fn default() -> Self {
+        Locks { held: Mutex::new(HashMap::new()) }
+    }
+}
+
+impl<K: Hash + Eq> Locks<K> {
+    /// Waits for a lock.
+    pub async fn lock(&self, name: K) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.len() > 1024 {
+                held.retain(|_, lock| lock.strong_count() > 0);
+            }
+            let known = held.get(&name).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::new(tokio::sync::Mutex::new(()));
+                held.insert(name, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+}
+
+/// Room for passes: so many in all, so many for one playbook. Who waits for room holds nothing.
+#[derive(Debug)]
+pub struct Room {
+    all: Arc<Semaphore>,
+    by_playbook: Mutex<HashMap<(String, String), Arc<Semaphore>>>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room { all: Arc::new(Semaphore::new(PASSES_MAX)), by_playbook: Mutex::new(HashMap::new()) }
+    }
+}
+
+/// A place for one pass.
+#[derive(Debug)]
+pub struct Place {
+    _of_playbook: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Waits for a place: first among the closures of the same playbook, then among all.
+    pub async fn enter(&self, namespace: &str, playbook: &str) -> Place {
+        let of_playbook = {
+            let mut groups = self.by_playbook.lock().unwrap_or_else(PoisonError::into_inner);
+            if groups.len() > 1024 {
+                groups.retain(|_, group| Arc::strong_count(group) > 1);
+            }
+            let group = groups.entry((namespace.to_owned(), playbook.to_owned()));
+            group.or_insert_with(|| Arc::new(Semaphore::new(PASSES_PER_PLAYBOOK))).clone()
+        };
+        // Neither semaphore is ever closed, so neither wait fails.
+        Place { _of_playbook: of_playbook.acquire_owned().await.ok(), _of_all: self.all.clone().acquire_owned().await.ok() }
+    }
+}

@@ -1,0 +1,298 @@
+//! Halts and their packets. The latch is the status; the packet follows from it, and a resolution comes back through it.
+
+use super::cache::{Hold, Holding, HoldingSpec};
+use super::context::Context;
+use super::events::Happening;
+use super::pass::{Ended, Next, PassError, Subject};
+use super::playbooks::Resolved;
+use super::record::{self, Draft};
+use crate::api::conditions::{self, Standing, Stamp, Truth};
+use crate::api::follow_up_packet::{ClosureRef, PacketStep};
+use crate::api::{FollowUpPacket, FollowUpPacketSpec};
+use crate::closure::accepted::Accepted;
+use crate::closure::halt::{self, Released, Resolution};
+use crate::closure::ids::System;
+use crate::closure::ledger::{Decision, Finding, Halt, Ledger, NameRef, PastHalt, TraceHead, printable};
+use crate::closure::reason::Reason;
+use crate::closure::{packet, trace};
+use crate::telemetry::{After, Ending, Finish};
+use kube::ResourceExt as _;
+use kube::api::{Api, ObjectMeta, PostParams};
+use std::time::Duration;
+use tracing::{info, warn};
+
+fn api(context: &Context, namespace: &str) -> Api<FollowUpPacket> {
+    Api::namespaced(context.client.clone(), namespace)
+}
+
+/// Puts the links for people's eyes on findings.
+#[must_use]
+pub fn with_links(mut findings: Vec<Finding>, resolved: &Resolved) -> Vec<Finding> {
+    for finding in &mut findings {
+        finding.link = link(resolved, finding.system, finding.record.as_deref());
+    }
+    findings
+}
+
+fn link(resolved: &Resolved, system: System, record: Option<&str>) -> Option<String> {
+    let template = resolved.connections[system as usize].record_link.as_deref()?;
+    let escaped: String = url::form_urlencoded::byte_serialize(record?.as_bytes()).collect();
+    Some(template.replace("{id}", &escaped.replace('+', "%20"))).filter(|link| link.len() <= crate::closure::ledger::LINK_MAX)
+}
+
+/// Latches a halt in the status, then makes its packet.
+///
+/// # Errors
+/// Where the API server takes neither; a halt that is stored gets its packet at the next pass.
+pub async fn latch(
+    context: &Context,
+    subject: &Subject,
+    accepted: &Accepted,
+    mut draft: Draft,
+    findings: Vec<Finding>,
+) -> Result<Ended, PassError> {
+    halt::latch(&mut draft.ledger, &subject.uid, findings, context.now());
+    let Some(halt) = draft.ledger.halt.clone() else { return Ok((Ending::Nothing, Next::AtOnce)) };
+    draft.standing = Standing::Halted { reason: halt.cause, packet: halt.packet_ref.name.clone() };
+    draft.domain.aligned = Some(false);
+    let ledger = draft.ledger.clone();
+    record::store_fact(context, subject, draft).await?;
+    info!(closure = %accepted.key(), halt = halt.id, cause = %halt.cause, "halted");
+    make(context, subject, accepted, &ledger, &halt).await?;
+    let note = format!("{} Resolve followuppacket {} to release it.", halt.cause.sentence(), halt.packet_ref.name);
+    context.events.tell(&subject.object, Happening::Halted, halt.cause.as_str(), note);
+    Ok((Ending::Halted, Next::OnChange))
+}
+
+/// Makes the packet of a halt from the status alone: after the halt, after a crash, after somebody deleted it.
+async fn make(
+    context: &Context,
+    subject: &Subject,
+    accepted: &Accepted,
+    ledger: &Ledger,
+    halt: &Halt,
+) -> Result<(), PassError> {
+    let link_of = |system| halt.findings.iter().find(|finding| finding.system == system).and_then(|finding| finding.link.clone());
+    let steps = ledger.steps.iter().map(|step| PacketStep {
+        name: step.name,
+        outcome: step.outcome,
+        record: step.record.clone(),
+        link: link_of(step.system),
+    });
+    let spec = FollowUpPacketSpec {
+        closure_ref: ClosureRef { name: subject.name.clone(), uid: subject.uid.clone() },
+        closure_key: accepted.key().as_str().to_owned(),
+        halt_id: halt.id.clone(),
+        halted_at: halt.at,
+        cause: halt.cause,
+        coordinator: accepted.coordinator().map(str::to_owned),
+        release: accepted.release().clone(),
+        review: accepted.review().clone(),
+        milestone: accepted.milestone().clone(),
+        evidence: accepted.evidence().clone(),
+        findings: halt.findings.clone(),
+        findings_omitted: halt.findings_omitted,
+        steps: steps.collect(),
+        instructions: packet::instructions(halt, accepted, &subject.namespace, &subject.name)
+            .into_iter()
+            .map(|line| printable(&line, 1024))
+            .collect(),
+        resolution: None,
+    };
+    let name = &halt.packet_ref.name;
+    let object = FollowUpPacket::new(name, spec);
+    match api(context, &subject.namespace).create(&PostParams::default(), &object).await {
+        Ok(_) => info!(closure = %accepted.key(), packet = name, "a follow-up packet was made"),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(error) => return Err(PassError::Packet(error)),
+    }
+    // Held from now on, whatever the watch has told so far.
+    context.holds.remember(&holding(&subject.namespace, name, accepted, halt));
+    Ok(())
+}
+
+fn holding(namespace: &str, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
+    Holding {
+        metadata: ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+        spec: HoldingSpec {
+            closure_key: accepted.key().as_str().to_owned(),
+            halt_id: halt.id.clone(),
+            cause: halt.cause.as_str().to_owned(),
+            resolution: None,
+        },
+        status: serde::de::IgnoredAny,
+    }
+}
+
+/// Attends to a halted closure: its packet is there, and its resolution is acted on. No system is asked anything.
+///
+/// # Errors
+/// Where the API server does not do its part.
+pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, mut draft: Draft) -> Result<Ended, PassError> {
+    context.forget(&subject.uid);
+    let Some(halt) = draft.ledger.halt.clone() else { return Ok((Ending::Nothing, Next::OnChange)) };
+    let name = halt.packet_ref.name.clone();
+    let known = context.holds.of_key(&subject.namespace, accepted.key().as_str());
+    let is_open = known.iter().any(|(packet, hold)| *packet == name && !hold.abandoned);
+    let packet = if is_open {
+        None
+    } else {
+        let packet = api(context, &subject.namespace).get_opt(&name).await.map_err(PassError::Packet)?;
+        if packet.is_none() {
+            make(context, subject, accepted, &draft.ledger, &halt).await?;
+        }
+        packet
+    };
+    let Some((packet, resolution)) = packet.and_then(|packet| packet.spec.resolution.clone().map(|answer| (packet, answer))) else {
+        draft.standing = Standing::Unchanged;
+        record::store(context, subject, draft).await?;
+        return Ok((Ending::Nothing, Next::OnChange));
+    };
+    let resolution = Resolution {
+        decision: resolution.decision,
+        halt_id: resolution.halt_id,
+        handoff: resolution.handoff,
+        resolved_by: Some(resolution.resolved_by),
+    };
+    let released = halt::resolve(&mut draft.ledger, &resolution, context.now());
+    let by = resolution.resolved_by.as_deref().unwrap_or("somebody");
+    match released {
+        Released::Resumed => {
+            draft.standing = Standing::Working;
+            record::store(context, subject, draft).await?;
+            context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
+            let waited = context.now().duration_since(halt.at);
+            context.metrics.resumed(After::Halt, Duration::try_from(waited).ok());
+            info!(closure = %accepted.key(), halt = halt.id, by, "resumed");
+            context.events.tell(&subject.object, Happening::Resumed, &halt.id, format!("Halt {} was released by {by}.", halt.id));
+        }
+        Released::Abandoned => {
+            abandon(context, subject, accepted, &mut draft);
+            record::store(context, subject, draft).await?;
+            context.metrics.closure_finished(Finish::Abandoned, true);
+            info!(closure = %accepted.key(), halt = halt.id, by, "abandoned");
+            context.events.tell(&subject.object, Happening::Abandoned, &halt.id, format!("Given up by {by}."));
+        }
+        Released::Rejected => {
+            draft.standing = Standing::Unchanged;
+            record::store(context, subject, draft).await?;
+            let note = format!("The resolution on followuppacket {name} does not answer halt {}.", halt.id);
+            context.events.tell(&subject.object, Happening::ResumeRejected, &halt.id, note);
+        }
+    }
+    say(context, &packet, released).await;
+    let next = if released == Released::Resumed { Next::AtOnce } else { Next::OnChange };
+    let ending = if released == Released::Abandoned { Ending::Abandoned } else { Ending::Nothing };
+    Ok((ending, next))
+}
+
+fn abandon(context: &Context, subject: &Subject, accepted: &Accepted, draft: &mut Draft) {
+    draft.ledger.retry = None;
+    draft.standing = Standing::Abandoned;
+    draft.envelope.completion_time = Some(context.now());
+    draft.ledger.trace = Some(TraceHead { digest: trace::head(accepted, &subject.uid, &draft.ledger) });
+}
+
+/// Takes over the halt of another object of the same closure, from its packet. No system is asked anything.
+///
+/// # Errors
+/// Where the API server does not do its part.
+pub async fn take_over(
+    context: &Context,
+    subject: &Subject,
+    accepted: &Accepted,
+    mut draft: Draft,
+    (name, hold): (String, Hold),
+) -> Result<Ended, PassError> {
+    context.forget(&subject.uid);
+    let Some(packet) = api(context, &subject.namespace).get_opt(&name).await.map_err(PassError::Packet)? else {
+        context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
+        return Ok((Ending::Nothing, Next::AtOnce));
+    };
+    let FollowUpPacketSpec { halt_id, halted_at, cause, findings, findings_omitted, resolution, .. } = packet.spec.clone();
+    let packet_ref = NameRef { name: name.clone() };
+    let decision = resolution.as_ref().map(|resolution| resolution.decision);
+    match (decision, resolution) {
+        (Some(Decision::Resume), _) => {
+            context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
+            Ok((Ending::Nothing, Next::AtOnce))
+        }
+        (Some(Decision::Abandon), Some(resolution)) => {
+            let (resolved_by, resolved_at) = (Some(resolution.resolved_by), context.now());
+            let (decision, handoff) = (Decision::Abandon, None);
+            let past = PastHalt { id: halt_id, cause, at: halted_at, packet_ref, decision, handoff, resolved_by, resolved_at };
+            draft.ledger.halts.push(past);
+            draft.ledger.episode += 1;
+            abandon(context, subject, accepted, &mut draft);
+            record::store(context, subject, draft).await?;
+            context.metrics.closure_finished(Finish::Abandoned, true);
+            let note = format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
+            context.events.tell(&subject.object, Happening::Abandoned, "TakeOver", note);
+            Ok((Ending::Abandoned, Next::OnChange))
+        }
+        _ => {
+            info!(closure = %accepted.key(), packet = name, cause = hold.cause, "an earlier halt of this closure holds it");
+            draft.ledger.halt = Some(Halt { id: halt_id, cause, at: halted_at, packet_ref, findings, findings_omitted });
+            draft.standing = Standing::Halted { reason: cause, packet: name.clone() };
+            draft.domain.aligned = Some(false);
+            record::store(context, subject, draft).await?;
+            let note = format!("Held by followuppacket {name}, of an earlier object of this closure.");
+            context.events.tell(&subject.object, Happening::Halted, "TakeOver", note);
+            Ok((Ending::Halted, Next::OnChange))
+        }
+    }
+}
+
+/// Says on a packet what became of its resolution. The closure has acted already, so a failure is only logged: the
+/// condition is for people.
+async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
+    let (truth, reason, message) = match released {
+        Released::Resumed => (Truth::True, Reason::Resumed, "The halt was released, and everything is verified from the start."),
+        Released::Abandoned => (Truth::True, Reason::Abandoned, "The closure was given up."),
+        Released::Rejected => (Truth::False, Reason::Rejected, "No closure is halted by this packet; its resolution does nothing."),
+    };
+    let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
+    let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
+    let mut object = packet.clone();
+    object.metadata.managed_fields = None;
+    let mut status = object.status.take().unwrap_or_default();
+    let before = status.clone();
+    conditions::set(&mut status.conditions, conditions::RESOLVED, truth, reason.as_str(), message, stamp);
+    if status == before {
+        return;
+    }
+    object.status = Some(status);
+    if let Err(error) = api(context, &namespace).replace_status(&name, &PostParams::default(), &object).await {
+        warn!(%error, packet = name, "the packet does not say what became of its resolution");
+    }
+}
+
+/// A packet was resolved, changed or deleted: wakes the closures it concerns. Where none is halted by it, a resolution
+/// does nothing and the packet says so.
+///
+/// # Errors
+/// Where the packet cannot be read.
+pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> Result<(), kube::Error> {
+    let mut halted = false;
+    for (closure, _) in context.siblings.of_key(namespace, key) {
+        let reference = kube::runtime::reflector::ObjectRef::new(&closure).within(namespace);
+        halted |= context.closures.get(&reference).is_some_and(|closure| closure.status.halt.is_some());
+        // The receiver lives as long as the controller.
+        let _ = context.wake.send(reference);
+    }
+    if halted {
+        return Ok(());
+    }
+    let Some(packet) = api(context, namespace).get_opt(name).await? else { return Ok(()) };
+    let Some(resolution) = &packet.spec.resolution else { return Ok(()) };
+    let told = packet.status.as_ref().is_some_and(|status| conditions::find(&status.conditions, conditions::RESOLVED).is_some());
+    if !told {
+        let released = match resolution.decision {
+            // It holds every later object of the closure.
+            Decision::Abandon => Released::Abandoned,
+            Decision::Resume => Released::Rejected,
+        };
+        say(context, &packet, released).await;
+    }
+    Ok(())
+}

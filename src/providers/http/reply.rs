@@ -1,0 +1,172 @@
+//! What a status, a media type and a `Retry-After` say.
+
+use super::wire;
+use crate::closure::snapshot::{Trouble, Unreachable};
+use crate::providers::limits::RETRY_AFTER_MAX;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// What came of one request.
+#[derive(Debug)]
+pub(super) enum Came<T> {
+    /// 2xx, in the contract.
+    Success(T),
+    /// A 4xx in the system's own format that is about the record.
+    Problem(u16),
+    /// Anything else.
+    Failure(Failure),
+}
+
+/// Nothing usable came, and what that says of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) fate: Fate,
+    pub(super) why: Unreachable,
+}
+
+/// Whether a request took effect, as far as can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Not a byte of it went out.
+    NotSent,
+    /// It was answered with this status; whether in the system's own format.
+    Said(u16, bool),
+    /// Cannot be told.
+    Unknown,
+}
+
+impl Failure {
+    pub(super) fn not_sent(trouble: Trouble) -> Failure {
+        Failure { fate: Fate::NotSent, why: trouble.into() }
+    }
+    pub(super) fn unknown(trouble: Trouble) -> Failure {
+        Failure { fate: Fate::Unknown, why: trouble.into() }
+    }
+    pub(super) fn said(status: u16, trouble: Trouble) -> Failure {
+        Failure { fate: Fate::Said(status, false), why: trouble.into() }
+    }
+
+    /// Whether it is certain that a change of a record did not take effect.
+    pub(super) fn nothing_applied(&self) -> bool {
+        matches!(self.fate, Fate::NotSent | Fate::Said(401 | 403 | 429, _))
+    }
+
+    /// Whether it is certain that an announcement did not go out. A 4xx says so whoever answered: a proxy that answers
+    /// itself has not passed it on. Not 408, 423 and 425, which speak of time and not of the request.
+    pub(super) fn not_announced(&self) -> bool {
+        match self.fate {
+            Fate::NotSent => true,
+            Fate::Said(status, _) => (400..500).contains(&status) && !matches!(status, 408 | 423 | 425),
+            Fate::Unknown => false,
+        }
+    }
+}
+
+/// The media types that mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// `application/json`
+    Json,
+    /// `application/problem+json`
+    Problem,
+    /// Anything else, or none.
+    Other,
+}
+
+impl Media {
+    /// The type without its parameters.
+    pub(super) fn of(content_type: Option<&[u8]>) -> Media {
+        let whole = content_type.unwrap_or_default();
+        let bare = whole.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if bare.eq_ignore_ascii_case(b"application/json") {
+            Media::Json
+        } else if bare.eq_ignore_ascii_case(b"application/problem+json") {
+            Media::Problem
+        } else {
+            Media::Other
+        }
+    }
+}
+
+/// Statuses that say all there is to say, whatever the body: the body is then not read.
+pub(super) fn by_status(status: u16, media: Media, retry_after: Option<Duration>) -> Option<Failure> {
+    let (trouble, retry_after) = match status {
+        401 => (Trouble::Unauthorized, None),
+        403 => (Trouble::Forbidden, None),
+        429 => (Trouble::TooManyRequests, retry_after),
+        503 => (Trouble::Unavailable, retry_after),
+        408 | 423 | 425 | 500..=599 => (Trouble::Unavailable, None),
+        200..=299 | 400..=499 => return None,
+        // Redirects are not followed; 1xx and 6xx are no replies.
+        _ => (Trouble::NotUnderstood, None),
+    };
+    Some(Failure { fate: Fate::Said(status, media == Media::Problem), why: Unreachable { trouble, retry_after } })
+}
+
+/// A 4xx that calls itself a problem document.
+pub(super) fn problem<T>(status: u16, body: &[u8]) -> Came<T> {
+    if wire::is_object(body) {
+        Came::Problem(status)
+    } else {
+        Came::Failure(Failure::said(status, Trouble::NotUnderstood))
+    }
+}
+
+/// A `Retry-After`: seconds, or a date of HTTP's one current format. At most an hour; one that is over, or that cannot
+/// be read, is none.
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
+    retry_after_at(value, Timestamp::now())
+}
+
+fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if value.is_empty() {
+        return None;
+    }
+    let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are longer than an hour, too.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+        Duration::try_from(date.duration_since(now)).ok()?
+    };
+    Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_an_hour_at_most() {
+        let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("1", Some(1)),
+            (" 120 ", Some(120)),
+            ("3600", Some(3600)),
+            ("86400", Some(3600)),
+            ("99999999999999999999999999", Some(3600)),
+            ("Fri, 20 Nov 2026 10:00:30 GMT", Some(30)),
+            ("Sat, 20 Nov 2027 10:00:30 GMT", Some(3600)),
+            ("Fri, 20 Nov 2026 09:00:00 GMT", None),
+            ("0", None),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after_at(value, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_told_without_their_parameters() {
+        assert_eq!(Media::of(Some(b"application/json")), Media::Json);
+        assert_eq!(Media::of(Some(b"Application/JSON; charset=utf-8")), Media::Json);
+        assert_eq!(Media::of(Some(b"application/problem+json;x=y")), Media::Problem);
+        for other in ["text/html", "application/jsonp", "text/json", "", "application/vnd.x+json", "json"] {
+            assert_eq!(Media::of(Some(other.as_bytes())), Media::Other, "{other}");
+        }
+        assert_eq!(Media::of(None), Media::Other);
+    }
+}

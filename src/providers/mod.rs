@@ -1,0 +1,211 @@
+//! The products that can be connected, each behind the traits of [`crate::roles`].
+//!
+//! [`connect`] is the only door: it takes what a connection's spec and Secrets say and returns the system in its roles,
+//! or why it will not. It sends nothing.
+//!
+//! In reading order: `guard` says which endpoints are refused; `limits` and `breaker` hold requests back; `meter`
+//! counts them; `http` is the closure HTTP contract, and the only module that names an HTTP client.
+//!
+//! **Invariant:** nothing here knows Kubernetes. Whatever a system says is either understood as a whole or a
+//! [`Trouble`](crate::closure::snapshot::Trouble); no text of it goes into a log, a label or an error.
+
+pub mod breaker;
+pub mod guard;
+pub mod http;
+pub mod limits;
+pub mod meter;
+
+use crate::closure::decide::Delivery;
+use crate::closure::reason::Reason;
+use crate::roles::Connected;
+use guard::{Lookup, Refusal, SystemLookup};
+use limits::Limits;
+use meter::Meter;
+use secrecy::SecretString;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a connection says, with its Secrets resolved.
+#[derive(Clone)]
+pub struct Settings {
+    /// The product, with what is particular to it.
+    pub product: Product,
+    /// Sent as `Authorization: Bearer …`. White space at its ends is cut off; Secrets made from files often end in a line feed.
+    pub token: Option<SecretString>,
+    /// The only certificate authorities trusted, in PEM; none means those of the operating system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Client certificate chain and key, one after the other, in PEM.
+    pub client_certificate_pem: Option<SecretString>,
+    /// Rate, concurrency, timeout.
+    pub limits: LimitSettings,
+    /// Whether `http://` may be used.
+    pub allow_plaintext: bool,
+    /// Whether the endpoint may be this machine: for the sandbox and for tests.
+    pub allow_loopback: bool,
+    /// Where requests are counted. The same one may be handed over again when settings change, so that counts go on.
+    pub meter: Arc<Meter>,
+}
+
+/// A product and what is particular to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// The closure HTTP contract, version 1.
+    Http {
+        /// Paths of the contract are relative to it.
+        endpoint: String,
+        /// What the system does, as an intake, with a repeated announcement.
+        delivery: Delivery,
+    },
+}
+
+impl Product {
+    /// The name in `status.provider`, and the key of [`PRODUCTS`].
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Product::Http { .. } => "http",
+        }
+    }
+}
+
+/// The limits of one connection, as its spec has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitSettings {
+    /// Requests per second on average, more than 0 and at most 10 000; a second's worth may go at once.
+    pub requests_per_second: f64,
+    /// Requests under way at one time, 1 to 1 000.
+    pub concurrency: usize,
+    /// Of one request from sending it to the last byte of its reply, 1 ms to 60 s.
+    pub timeout: Duration,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        LimitSettings { requests_per_second: 20.0, concurrency: 8, timeout: Duration::from_secs(10) }
+    }
+}
+
+impl LimitSettings {
+    fn check(&self) -> Result<(), Refused> {
+        if !(self.requests_per_second > 0.0 && self.requests_per_second <= 10_000.0) {
+            return Err(Refused::Limit { field: "requestsPerSecond", rule: "more than 0 and at most 10000" });
+        }
+        if !(1..=1000).contains(&self.concurrency) {
+            return Err(Refused::Limit { field: "concurrency", rule: "from 1 to 1000" });
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&self.timeout) {
+            return Err(Refused::Limit { field: "timeout", rule: "from 1ms to 60s" });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings {
+            product,
+            token,
+            ca_pem,
+            client_certificate_pem,
+            limits,
+            allow_plaintext,
+            allow_loopback,
+            meter: _,
+        } = self;
+        f.debug_struct("Settings")
+            .field("product", product)
+            .field("token", &token.is_some())
+            .field("ca_pem", &ca_pem.is_some())
+            .field("client_certificate_pem", &client_certificate_pem.is_some())
+            .field("limits", limits)
+            .field("allow_plaintext", allow_plaintext)
+            .field("allow_loopback", allow_loopback)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a connection is not made. The messages are for the cluster admin and hold nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The endpoint is one that the operator has no business with.
+    #[error(transparent)]
+    Endpoint(#[from] Refusal),
+    /// The token does not fit in a header.
+    #[error("the token must be 1 to 8192 visible ASCII characters: correct the Secret's value")]
+    Token,
+    /// No certificate in what should be the authorities.
+    #[error("the CA bundle holds no usable certificate: it must be PEM, one or more CERTIFICATE blocks")]
+    Authorities,
+    /// The client certificate and key are not a pair in PEM.
+    #[error("the client certificate must be PEM: the certificate chain, then its unencrypted private key")]
+    ClientCertificate,
+    /// The machine has no certificate authorities, or the TLS library does not take the ones given.
+    #[error("no TLS client can be made from these settings: check the CA bundle and the client certificate")]
+    Tls,
+    /// This build has no adapter for the product.
+    #[error("this build has no adapter for the product: use another product, or another build")]
+    NotSupported,
+    /// A limit that is none.
+    #[error("limits.{field} must be {rule}")]
+    Limit {
+        /// Which.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Refused {
+    /// The reason on the connection's condition.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Refused::Endpoint(_) => Reason::EndpointRefused,
+            Refused::NotSupported => Reason::ProviderNotSupported,
+            Refused::Token
+            | Refused::Authorities
+            | Refused::ClientCertificate
+            | Refused::Tls
+            | Refused::Limit { .. } => Reason::ConnectionInvalid,
+        }
+    }
+}
+
+/// What a constructor gets besides the settings.
+struct Surroundings {
+    limits: Arc<Limits>,
+    lookup: Arc<dyn Lookup>,
+}
+
+type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
+
+/// Every product there is an adapter for, with its constructor.
+const PRODUCTS: &[(&str, Constructor)] = &[("http", http::connect)];
+
+/// The names of the products there is an adapter for.
+pub fn products() -> impl Iterator<Item = &'static str> {
+    PRODUCTS.iter().map(|(name, _)| *name)
+}
+
+/// Makes the connection's client, once; it keeps its connections alive and is shared by all closures.
+///
+/// Sends nothing and resolves no name. Limits start afresh: a connection that was held back after a 401 or a
+/// `Retry-After` is not any more, because its settings have changed.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub fn connect(settings: &Settings) -> Result<Connected, Refused> {
+    connect_with(settings, Arc::new(SystemLookup))
+}
+
+/// [`connect`], with somebody else's name resolution.
+pub(crate) fn connect_with(settings: &Settings, lookup: Arc<dyn Lookup>) -> Result<Connected, Refused> {
+    settings.limits.check()?;
+    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
+    let name = settings.product.name();
+    PRODUCTS
+        .iter()
+        .find(|(product, _)| *product == name)
+        .map_or(Err(Refused::NotSupported), |(_, construct)| construct(settings, Surroundings { limits, lookup }))
+}
