@@ -1,7 +1,7 @@
 //! Arguments → settings → one subcommand; nothing else.
 
 use releaseclosure::settings::{self, Arguments, Command};
-use releaseclosure::{api, people};
+use releaseclosure::{api, people, sandbox, telemetry};
 use std::error::Error;
 use std::process::ExitCode;
 use tokio::runtime::Builder;
@@ -30,6 +30,11 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Operator(_) => return Err("this build has no operator".into()),
         Command::Crds => {
             api::print_crds(&mut std::io::stdout().lock())?;
+            people::Ending::Done
+        }
+        Command::Sandbox(settings) => {
+            telemetry::start_logging();
+            runtime.block_on(sandbox::run(settings))?;
             people::Ending::Done
         }
         Command::Wait(settings) => runtime.block_on(people::wait(&settings))?,

@@ -8,7 +8,10 @@
 //! **Invariant:** whatever an API server with the shipped schemas lets in can be read by these types. One object that
 //! cannot be would stop the watch of all the others.
 
-#![allow(clippy::duplicated_attributes, reason = "the lint takes the columns of one kind for repetitions of each other")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the lint takes the columns of one kind for repetitions of each other"
+)]
 
 pub mod closure_playbook;
 pub mod conditions;

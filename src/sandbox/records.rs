@@ -106,7 +106,7 @@ pub(super) fn etag(revision: u64) -> String {
 
 /// A record: what it is now, and what it was one revision before (for the fault that serves stale reads).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// What the record is now.
     pub current: Version,
     /// What it was before its last change.
