@@ -5,6 +5,8 @@
 
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/outages.rs"]
+mod outages;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

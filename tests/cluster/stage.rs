@@ -4,16 +4,18 @@
 //! its own, which watches that test's namespace alone.
 
 use crate::support::controlplane::{ControlPlane, repository};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use futures::TryStreamExt as _;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
-use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
+use releaseclosure::api::{FollowUpPacket, ReleaseClosure, ReleaseClosureStatus, SystemConnection};
 use releaseclosure::sandbox::{self, Config, Handle, Role, Rule, Sandbox, Seed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -25,19 +27,28 @@ const ACCOUNT: &str = "system:serviceaccount:releaseclosure-system:releaseclosur
 /// The API server that all tests share, with kinds, roles and policies installed.
 pub fn plane() -> &'static ControlPlane {
     static PLANE: OnceLock<ControlPlane> = OnceLock::new();
-    PLANE.get_or_init(|| {
-        let plane = ControlPlane::start();
-        plane.install_crds();
-        for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
-            plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
-        }
-        plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
-        plane
-    })
+    PLANE.get_or_init(|| furnished(ControlPlane::start()))
 }
 
-/// The operator that watches every namespace but those that have their own. It acts as its ServiceAccount, with exactly
-/// the shipped role.
+/// The API server of the tests that start operators of their own: the shared one, which watches every namespace, is not
+/// there.
+pub fn bare_plane() -> &'static ControlPlane {
+    static PLANE: OnceLock<ControlPlane> = OnceLock::new();
+    PLANE.get_or_init(|| furnished(ControlPlane::start()))
+}
+
+/// Installs kinds, roles and policies.
+pub fn furnished(plane: ControlPlane) -> ControlPlane {
+    plane.install_crds();
+    for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
+        plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
+    }
+    plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
+    plane
+}
+
+/// The operator that watches every namespace of the shared API server. It acts as its ServiceAccount, with exactly the
+/// shipped role.
 pub fn shared_operator() {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
     OPERATOR.get_or_init(|| {
@@ -164,6 +175,8 @@ pub struct Setup {
     pub limits: Value,
     /// Whether the shared operator works on it; else the test starts its own.
     pub shared: bool,
+    /// The API server, where it is the test's own. The shared operator is not there.
+    pub plane: Option<&'static ControlPlane>,
 }
 
 impl Default for Setup {
@@ -174,12 +187,15 @@ impl Default for Setup {
             delivery: "IdempotencyKey",
             limits: json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "5s"}),
             shared: true,
+            plane: None,
         }
     }
 }
 
 /// One namespace and its six systems.
 pub struct Stage {
+    /// The API server.
+    pub plane: &'static ControlPlane,
     /// The namespace.
     pub namespace: String,
     /// The administrator's client.
@@ -201,11 +217,14 @@ impl Stage {
     /// A stage as this test wants it.
     pub async fn with(name: &str, setup: Setup) -> Stage {
         let namespace = name.to_owned();
-        let plane = tokio::task::spawn_blocking(plane).await.unwrap();
+        let shared = setup.shared && setup.plane.is_none();
+        let start = move || setup.plane.unwrap_or_else(if shared { plane } else { bare_plane });
+        let plane = tokio::task::spawn_blocking(start).await.unwrap();
         let client = client(plane).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handle = sandbox::start(Config { seed: setup.seed.clone(), ..Config::default() }, listener).await.unwrap();
         let stage = Stage {
+            plane,
             closures: Api::namespaced(client.clone(), &namespace),
             packets: Api::namespaced(client.clone(), &namespace),
             namespace,
@@ -213,7 +232,7 @@ impl Stage {
             handle,
         };
         stage.install(&setup).await;
-        if setup.shared {
+        if shared {
             tokio::task::spawn_blocking(shared_operator).await.unwrap();
             stage.settled_in().await;
         }
@@ -251,7 +270,7 @@ impl Stage {
             "policy": setup.policy,
         }}));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
-        let plane = plane();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
@@ -268,7 +287,7 @@ impl Stage {
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
     pub async fn settled_in(&self) {
         let namespace = self.namespace.clone();
-        let plane = plane();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || {
             for kind in ["systemconnections", "closureplaybooks"] {
                 plane.kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
@@ -279,13 +298,34 @@ impl Stage {
         self.sandbox().clear_requests();
     }
 
-    /// An operator that watches this namespace alone, with the administrator's rights.
+    /// An operator that watches this namespace alone, with the administrator's rights. It has found everything ready.
     pub async fn operator(&self) -> Operator {
-        let (namespace, kubeconfig) = (self.namespace.clone(), plane().kubeconfig());
+        let (kubeconfig, flags) = self.command_line();
+        let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
+        let operator = tokio::task::spawn_blocking(start).await.unwrap();
+        self.settled_in().await;
+        operator
+    }
+
+    /// A second one, which stands by.
+    pub fn standing_by(&self) -> Operator {
+        let (kubeconfig, flags) = self.command_line();
+        Operator::launch(kubeconfig, &flags.each_ref().map(String::as_str))
+    }
+
+    /// Another operator after one that was killed. That one is dead for certain, so its lease need not be waited out.
+    pub async fn operator_after_a_crash(&self) -> Operator {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        leases.delete("releaseclosure-operator", &DeleteParams::default()).await.expect("the lease is deleted");
+        let (kubeconfig, flags) = self.command_line();
+        let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
+        tokio::task::spawn_blocking(start).await.unwrap()
+    }
+
+    fn command_line(&self) -> (PathBuf, [String; 2]) {
+        let namespace = &self.namespace;
         let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
-        tokio::task::spawn_blocking(move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str)))
-            .await
-            .unwrap()
+        (self.plane.kubeconfig(), flags)
     }
 
     /// The six systems.
@@ -410,6 +450,17 @@ impl Stage {
         self.sandbox().add_fault(rule).expect("a rule that can be").to_string()
     }
 
+    /// Waits until a rule has acted so many times more.
+    pub async fn acted(&self, fault: &str, times: u64) {
+        let fired =
+            || self.sandbox().faults().iter().find(|armed| armed.rule.id.as_deref() == Some(fault)).unwrap().fired;
+        let (before, start) = (fired(), Instant::now());
+        while fired() < before + times {
+            assert!(start.elapsed() < PATIENCE, "{fault} acts no more: {before} times before, {} now", fired());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until a rule holds this many requests.
     pub async fn holds(&self, fault: &str, count: usize) {
         let start = Instant::now();
@@ -445,6 +496,47 @@ impl Stage {
         writes
     }
 
+    /// From now on, every version of every closure.
+    pub async fn history(&self) -> History {
+        let (closures, versions) = (self.closures.clone(), History::default());
+        let stream = closures.watch(&WatchParams::default(), "0").await.expect("closures can be watched");
+        let seen = versions.0.clone();
+        tokio::spawn(async move {
+            let mut stream = std::pin::pin!(stream);
+            while let Ok(Some(event)) = stream.try_next().await {
+                if let WatchEvent::Added(closure) | WatchEvent::Modified(closure) = event {
+                    seen.lock().unwrap().push(closure);
+                }
+            }
+        });
+        versions
+    }
+
+    /// The administrator's patch of a connection.
+    pub async fn patch_connection(&self, name: &str, spec: Value) {
+        let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        api.patch(name, &PatchParams::default(), &patch).await.expect("the patch is let in");
+    }
+
+    /// Waits until a connection says this of itself, for its spec as it is now: status and reason of Ready.
+    pub async fn connection_is(&self, name: &str, status: &str, reason: &str) {
+        let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &self.namespace);
+        let start = Instant::now();
+        loop {
+            let connection = api.get(name).await.expect("the connection is there");
+            let so = connection.status.as_ref().is_some_and(|found| {
+                Some(found.observed_generation) == connection.metadata.generation
+                    && found.conditions.iter().any(|ready| ready.status == status && ready.reason == reason)
+            });
+            if so {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "connection {name} is not {status}/{reason}: {:?}", connection.status);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// A record of one of the systems.
     pub fn record(&self, role: Role, id: &str) -> Value {
         (*self.sandbox().record(role, id).expect("the record is there").value).clone()
@@ -455,6 +547,26 @@ impl Stage {
         let before = self.requests();
         tokio::time::sleep(how_long).await;
         assert_eq!(self.requests()[before.len()..], Vec::<String>::new()[..], "requests after the end");
+    }
+}
+
+/// What became of the closures of a stage, version by version.
+#[derive(Clone, Default)]
+pub struct History(Arc<Mutex<Vec<ReleaseClosure>>>);
+
+impl History {
+    /// The statuses that a closure has had.
+    pub fn statuses(&self, name: &str) -> Vec<ReleaseClosureStatus> {
+        let versions = self.0.lock().unwrap();
+        let mut statuses: Vec<ReleaseClosureStatus> = Vec::new();
+        for closure in versions.iter().filter(|closure| closure.name_any() == name) {
+            let status = closure.status.clone().unwrap_or_default();
+            let unwritten = status == ReleaseClosureStatus::default();
+            if !unwritten && statuses.last() != Some(&status) {
+                statuses.push(status);
+            }
+        }
+        statuses
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -15,32 +16,51 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running control plane. Stops when dropped, and with the process.
 pub struct ControlPlane {
-    child: Child,
+    child: Mutex<Child>,
     home: PathBuf,
     kubectl: PathBuf,
+    /// Where it keeps its data, as flags; the same ones start it again on them.
+    data: Vec<String>,
 }
 
 impl ControlPlane {
     /// Starts one with an empty etcd, and waits until it is ready.
     pub fn start() -> ControlPlane {
-        let binary = binary();
+        ControlPlane::launch(fresh_directory(), vec!["--ephemeral".to_owned()])
+    }
+
+    /// Starts one that can be restarted: its data, its address and its certificates last.
+    pub fn start_lasting(flags: &[&str]) -> ControlPlane {
         let home = fresh_directory();
-        let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
-        let mut child = Command::new(&binary)
-            .args(["serve", "--ephemeral", "--stdin-lifeline", "--kubeconfig"])
-            .arg(home.join("kubeconfig"))
-            .env_remove("KUBECONFIG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
-        assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
-        // Whatever it prints from now on is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        ControlPlane { child, kubectl: binary.with_file_name("kubectl"), home }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.expect("there is a free port").port();
+        let mut data = vec![format!("--dir={}", home.join("data").display()), format!("--port={port}")];
+        data.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        ControlPlane::launch(home, data)
+    }
+
+    fn launch(home: PathBuf, data: Vec<String>) -> ControlPlane {
+        let child = serve(&home, &data);
+        ControlPlane { child: Mutex::new(child), kubectl: binary().with_file_name("kubectl"), home, data }
+    }
+
+    /// Stops a lasting one. Whoever asks it anything is refused from then on.
+    pub fn stop(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(child.stdin.take());
+        child.wait().expect("the control plane ends");
+    }
+
+    /// Starts a stopped one again on its data, at its address.
+    pub fn start_again(&self) {
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = serve(&self.home, &self.data);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill can be run");
+        assert!(sent.success(), "the control plane is gone");
     }
 
     /// The administrator's kubeconfig.
@@ -96,10 +116,33 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(child.stdin.take());
+        let _ = child.wait();
         let _ = std::fs::remove_dir_all(&self.home);
     }
+}
+
+/// Runs the server and waits until it is ready.
+fn serve(home: &Path, data: &[String]) -> Child {
+    let binary = binary();
+    let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
+    let mut child = Command::new(&binary)
+        .args(["serve", "--stdin-lifeline", "--kubeconfig"])
+        .arg(home.join("kubeconfig"))
+        .args(data)
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
+    assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
+    // Whatever it prints from now on is read, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
 }
 
 /// How a kubectl ended.
