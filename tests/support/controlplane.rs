@@ -145,6 +145,7 @@ pub fn repository(path: &str) -> PathBuf {
 }
 
 /// Asks again and again until it is so.
+#[allow(clippy::disallowed_methods, reason = "for tests without a runtime: there are no other tasks to stop")]
 #[track_caller]
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
