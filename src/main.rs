@@ -1,7 +1,8 @@
 //! Arguments → settings → one subcommand; nothing else.
 
+use releaseclosure::people::{self, Ending};
 use releaseclosure::settings::{self, Arguments, Command};
-use releaseclosure::{api, people, sandbox, telemetry};
+use releaseclosure::{api, controller, sandbox, telemetry};
 use std::error::Error;
 use std::process::ExitCode;
 use tokio::runtime::Builder;
@@ -18,24 +19,28 @@ fn main() -> ExitCode {
     // One provider for everything; an error means that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     run(arguments.command).unwrap_or_else(|error| {
-        eprintln!("releaseclosure: {error}");
+        eprintln!("releaseclosure: {}", chain(&*error));
         ExitCode::FAILURE
     })
 }
 
 fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
-    // Two threads, so that a long computation on one does not keep the other from renewing the lease.
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One thread: nearly all of the work is waiting for others, and a second thread costs more than it brings.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let ending = match command {
-        Command::Operator(_) => return Err("this build has no operator".into()),
-        Command::Crds => {
-            api::print_crds(&mut std::io::stdout().lock())?;
-            people::Ending::Done
+        Command::Operator(settings) => {
+            telemetry::start_logging();
+            runtime.block_on(controller::run(settings))?;
+            Ending::Done
         }
         Command::Sandbox(settings) => {
             telemetry::start_logging();
             runtime.block_on(sandbox::run(settings))?;
-            people::Ending::Done
+            Ending::Done
+        }
+        Command::Crds => {
+            api::print_crds(&mut std::io::stdout().lock())?;
+            Ending::Done
         }
         Command::Wait(settings) => runtime.block_on(people::wait(&settings))?,
         Command::Packet(settings) => runtime.block_on(people::packet(&settings))?,
@@ -44,4 +49,20 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Verify(settings) => runtime.block_on(people::verify(&settings))?,
     };
     Ok(ending.exit_code().into())
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        // Some libraries say the cause in the error's own words already.
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -60,6 +60,14 @@ pub struct SystemConnectionSpec {
     pub allow_plaintext: bool,
 }
 
+impl SystemConnectionSpec {
+    /// Where the bearer token is, whatever the product.
+    #[must_use]
+    pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
+        self.http.as_ref().map(|http| &http.token_secret_ref)
+    }
+}
+
 /// The roles of systems, as they are spelled in objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]

@@ -8,7 +8,7 @@ use super::checks::{self, Facts, elapsed};
 use super::ids::{Step, System};
 use super::ledger::{
     Alignment, Check, Finding, Handoff, Ledger, Link, ObjectVersion, Outcome, PlannedAction, PlannedStep,
-    PlaybookVersion, Retry, StateAt, VALUE_MAX, Verdict, printable,
+    PlaybookVersion, Retry, StateAt, TraceHead, VALUE_MAX, Verdict, printable,
 };
 pub use super::order::{Change, Delivery, HandoffBody, Unverified, Verified, verify};
 use super::reason::Reason;
@@ -234,6 +234,17 @@ impl Pass {
             Ok(false) => Answer::NotThere,
             Err(why) => Answer::None(why),
         });
+    }
+
+    /// Takes in that the connection's limits left no room for a step's write in time: it was not made.
+    pub fn held_back(&mut self, step: Step, why: Unreachable) {
+        self.ending = Some(Ending::Wait(step.system(), why));
+    }
+
+    /// Closes the ledger of a finished closure: the head of its chain.
+    pub fn conclude(&mut self, brief: &Brief) {
+        self.ledger.plan.clear();
+        self.ledger.trace = Some(TraceHead { digest: trace::head(&brief.accepted, &brief.uid, &self.ledger) });
     }
 
     /// Takes in whether the intake is there.

@@ -74,6 +74,7 @@ reasons! {
     NotificationUncertain: "Whether the coordinator was told cannot be found out.",
 
     // --- waits
+    SpecInvalid: "The object cannot be worked on as it is.",
     DuplicateClosure: "An older object of the same closure acts; this one waits.",
     PlaybookNotFound: "The playbook does not exist.",
     PlaybookInvalid: "The playbook cannot be used as it is.",

@@ -90,7 +90,11 @@ fn found<R>(record: R, revision: Revision) -> Observation<R> {
 ///
 /// # Errors
 /// The connection's limits leave no room in time.
-pub async fn permit(held: &mut Held, resolved: &Resolved, step: Step) -> Result<(), crate::closure::snapshot::Unreachable> {
+pub async fn permit(
+    held: &mut Held,
+    resolved: &Resolved,
+    step: Step,
+) -> Result<(), crate::closure::snapshot::Unreachable> {
     let system: System = step.system();
     if held.system != Some(system) || held.permit.is_none() {
         held.permit = None;

@@ -121,7 +121,13 @@ impl Connections {
     ///
     /// # Errors
     /// As [`Connections::allows`], or there is no client, or its credentials are not accepted.
-    pub async fn usable(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<Usable, Unusable> {
+    pub async fn usable(
+        &self,
+        namespace: &str,
+        name: &str,
+        system: System,
+        playbook: &Playbook,
+    ) -> Result<Usable, Unusable> {
         self.allows(namespace, name, system, playbook)?;
         let unusable = |reason, why: &str| Unusable {
             reason,
@@ -157,14 +163,18 @@ impl Connections {
         let _one_at_a_time = entry.making.lock().await;
         let known = entry.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let version = version_of(object);
-        if let Some(known) = known.as_ref().filter(|known| known.version == version && known.secrets_read.elapsed() < age) {
+        if let Some(known) =
+            known.as_ref().filter(|known| known.version == version && known.secrets_read.elapsed() < age)
+        {
             return known.clone();
         }
         let read = secrets::read(&self.client, &namespace, &object.spec).await;
         let made = match (known, read) {
             // A moment in which the API server does not answer takes no client away.
             (Some(known), Err(SecretError::Unavailable)) if known.version == version && known.client.is_ok() => known,
-            (Some(known), Ok(found)) if known.version == version && known.secrets == found.digest && known.client.is_ok() => {
+            (Some(known), Ok(found))
+                if known.version == version && known.secrets == found.digest && known.client.is_ok() =>
+            {
                 Made { secrets_read: Instant::now(), ..known }
             }
             (_, Ok(found)) => {
@@ -178,7 +188,14 @@ impl Connections {
             }
             (_, Err(error)) => {
                 let client = Err((error.reason(), error.to_string()));
-                Made { version, secrets: [0; 32], secrets_read: Instant::now(), client, unauthorized: false, probed: None }
+                Made {
+                    version,
+                    secrets: [0; 32],
+                    secrets_read: Instant::now(),
+                    client,
+                    unauthorized: false,
+                    probed: None,
+                }
             }
         };
         *entry.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
@@ -187,9 +204,13 @@ impl Connections {
 
     fn settings(&self, object: &SystemConnection, found: secrets::Found) -> Result<Settings, (Reason, String)> {
         let product = product(object).ok_or_else(|| {
-            (Reason::ProviderNotSupported, format!("{} It has one for: {}.", Reason::ProviderNotSupported.sentence(), products()))
+            (
+                Reason::ProviderNotSupported,
+                format!("{} It has one for: {}.", Reason::ProviderNotSupported.sentence(), products()),
+            )
         })?;
-        let limits = parse::limits(&object.spec.limits).map_err(|invalid| (Reason::ConnectionInvalid, format!("{invalid}.")))?;
+        let limits =
+            parse::limits(&object.spec.limits).map_err(|invalid| (Reason::ConnectionInvalid, format!("{invalid}.")))?;
         Ok(Settings {
             product,
             token: found.token,
@@ -327,7 +348,9 @@ fn reason_of(trouble: Trouble) -> (Reason, String) {
         Trouble::Unauthorized => Reason::Unauthorized,
         Trouble::Forbidden => Reason::Forbidden,
         Trouble::NotUnderstood => Reason::NotTheContract,
-        Trouble::Unavailable | Trouble::TooManyRequests | Trouble::HeldBack | Trouble::Stale => Reason::EndpointUnreachable,
+        Trouble::Unavailable | Trouble::TooManyRequests | Trouble::HeldBack | Trouble::Stale => {
+            Reason::EndpointUnreachable
+        }
     };
     (reason, reason.sentence().to_owned())
 }

@@ -38,7 +38,7 @@ pub struct Context {
     /// Whether this replica leads, and for how long.
     pub fence: Fence,
     /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// Events for people, published behind the passes.
     pub events: Events,
     /// Wakes a closure.
@@ -81,7 +81,7 @@ pub struct Parts {
     /// See [`Context::fence`].
     pub fence: Fence,
     /// See [`Context::metrics`].
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// See [`Context::events`].
     pub events: Events,
     /// See [`Context::wake`].
@@ -114,9 +114,10 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();
-        now.round(Unit::Second).ok().filter(|rounded| *rounded <= now).unwrap_or_else(|| {
-            Timestamp::from_second(now.as_second()).unwrap_or(now)
-        })
+        now.round(Unit::Second)
+            .ok()
+            .filter(|rounded| *rounded <= now)
+            .unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now))
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
@@ -210,6 +211,12 @@ pub struct Place {
 }
 
 impl Room {
+    /// Whether no pass is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.available_permits() == PASSES_MAX
+    }
+
     /// Waits for a place: first among the closures of the same playbook, then among all.
     pub async fn enter(&self, namespace: &str, playbook: &str) -> Place {
         let of_playbook = {
@@ -221,6 +228,9 @@ impl Room {
             group.or_insert_with(|| Arc::new(Semaphore::new(PASSES_PER_PLAYBOOK))).clone()
         };
         // Neither semaphore is ever closed, so neither wait fails.
-        Place { _of_playbook: of_playbook.acquire_owned().await.ok(), _of_all: self.all.clone().acquire_owned().await.ok() }
+        Place {
+            _of_playbook: of_playbook.acquire_owned().await.ok(),
+            _of_all: self.all.clone().acquire_owned().await.ok(),
+        }
     }
 }

@@ -50,7 +50,10 @@ impl Happening {
     }
 
     const fn is_warning(self) -> bool {
-        matches!(self, Happening::SystemUnavailable | Happening::Halted | Happening::ResumeRejected | Happening::Abandoned)
+        matches!(
+            self,
+            Happening::SystemUnavailable | Happening::Halted | Happening::ResumeRejected | Happening::Abandoned
+        )
     }
 }
 
@@ -70,7 +73,8 @@ impl Events {
     #[must_use]
     pub fn start(client: Client, identity: &str) -> (Events, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel::<Told>(BACKLOG_MAX);
-        let reporter = Reporter { controller: "releaseclosure.io/operator".to_owned(), instance: Some(identity.to_owned()) };
+        let reporter =
+            Reporter { controller: "releaseclosure.io/operator".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client, reporter);
         let task = tokio::spawn(async move {
             while let Some(Told { about, event }) = receiver.recv().await {

@@ -11,7 +11,14 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 /// Looks at these systems, all at once, and hands what was seen to the pass.
-pub async fn observe(pass: &mut Pass, brief: &Brief, resolved: &Resolved, systems: &[System], held: &Held, now: Timestamp) {
+pub async fn observe(
+    pass: &mut Pass,
+    brief: &Brief,
+    resolved: &Resolved,
+    systems: &[System],
+    held: &Held,
+    now: Timestamp,
+) {
     let epoch = pass.epoch();
     let sightings = {
         let facts = Facts {

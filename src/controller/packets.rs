@@ -6,7 +6,7 @@ use super::events::Happening;
 use super::pass::{Ended, Next, PassError, Subject};
 use super::playbooks::Resolved;
 use super::record::{self, Draft};
-use crate::api::conditions::{self, Standing, Stamp, Truth};
+use crate::api::conditions::{self, Stamp, Standing, Truth};
 use crate::api::follow_up_packet::{ClosureRef, PacketStep};
 use crate::api::{FollowUpPacket, FollowUpPacketSpec};
 use crate::closure::accepted::Accepted;
@@ -37,7 +37,8 @@ pub fn with_links(mut findings: Vec<Finding>, resolved: &Resolved) -> Vec<Findin
 fn link(resolved: &Resolved, system: System, record: Option<&str>) -> Option<String> {
     let template = resolved.connections[system as usize].record_link.as_deref()?;
     let escaped: String = url::form_urlencoded::byte_serialize(record?.as_bytes()).collect();
-    Some(template.replace("{id}", &escaped.replace('+', "%20"))).filter(|link| link.len() <= crate::closure::ledger::LINK_MAX)
+    Some(template.replace("{id}", &escaped.replace('+', "%20")))
+        .filter(|link| link.len() <= crate::closure::ledger::LINK_MAX)
 }
 
 /// Latches a halt in the status, then makes its packet.
@@ -72,7 +73,8 @@ async fn make(
     ledger: &Ledger,
     halt: &Halt,
 ) -> Result<(), PassError> {
-    let link_of = |system| halt.findings.iter().find(|finding| finding.system == system).and_then(|finding| finding.link.clone());
+    let link_of =
+        |system| halt.findings.iter().find(|finding| finding.system == system).and_then(|finding| finding.link.clone());
     let steps = ledger.steps.iter().map(|step| PacketStep {
         name: step.name,
         outcome: step.outcome,
@@ -113,7 +115,11 @@ async fn make(
 
 fn holding(namespace: &str, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
     Holding {
-        metadata: ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
         spec: HoldingSpec {
             closure_key: accepted.key().as_str().to_owned(),
             halt_id: halt.id.clone(),
@@ -128,7 +134,12 @@ fn holding(namespace: &str, name: &str, accepted: &Accepted, halt: &Halt) -> Hol
 ///
 /// # Errors
 /// Where the API server does not do its part.
-pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, mut draft: Draft) -> Result<Ended, PassError> {
+pub async fn attend(
+    context: &Context,
+    subject: &Subject,
+    accepted: &Accepted,
+    mut draft: Draft,
+) -> Result<Ended, PassError> {
     context.forget(&subject.uid);
     let Some(halt) = draft.ledger.halt.clone() else { return Ok((Ending::Nothing, Next::OnChange)) };
     let name = halt.packet_ref.name.clone();
@@ -143,7 +154,9 @@ pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, m
         }
         packet
     };
-    let Some((packet, resolution)) = packet.and_then(|packet| packet.spec.resolution.clone().map(|answer| (packet, answer))) else {
+    let Some((packet, resolution)) =
+        packet.and_then(|packet| packet.spec.resolution.clone().map(|answer| (packet, answer)))
+    else {
         draft.standing = Standing::Unchanged;
         record::store(context, subject, draft).await?;
         return Ok((Ending::Nothing, Next::OnChange));
@@ -164,7 +177,12 @@ pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, m
             let waited = context.now().duration_since(halt.at);
             context.metrics.resumed(After::Halt, Duration::try_from(waited).ok());
             info!(closure = %accepted.key(), halt = halt.id, by, "resumed");
-            context.events.tell(&subject.object, Happening::Resumed, &halt.id, format!("Halt {} was released by {by}.", halt.id));
+            context.events.tell(
+                &subject.object,
+                Happening::Resumed,
+                &halt.id,
+                format!("Halt {} was released by {by}.", halt.id),
+            );
         }
         Released::Abandoned => {
             abandon(context, subject, accepted, &mut draft);
@@ -182,7 +200,7 @@ pub async fn attend(context: &Context, subject: &Subject, accepted: &Accepted, m
     }
     say(context, &packet, released).await;
     let next = if released == Released::Resumed { Next::AtOnce } else { Next::OnChange };
-    let ending = if released == Released::Abandoned { Ending::Abandoned } else { Ending::Nothing };
+    let ending = if released == Released::Abandoned { Ending::Halted } else { Ending::Nothing };
     Ok((ending, next))
 }
 
@@ -209,7 +227,8 @@ pub async fn take_over(
         context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
         return Ok((Ending::Nothing, Next::AtOnce));
     };
-    let FollowUpPacketSpec { halt_id, halted_at, cause, findings, findings_omitted, resolution, .. } = packet.spec.clone();
+    let FollowUpPacketSpec { halt_id, halted_at, cause, findings, findings_omitted, resolution, .. } =
+        packet.spec.clone();
     let packet_ref = NameRef { name: name.clone() };
     let decision = resolution.as_ref().map(|resolution| resolution.decision);
     match (decision, resolution) {
@@ -220,19 +239,22 @@ pub async fn take_over(
         (Some(Decision::Abandon), Some(resolution)) => {
             let (resolved_by, resolved_at) = (Some(resolution.resolved_by), context.now());
             let (decision, handoff) = (Decision::Abandon, None);
-            let past = PastHalt { id: halt_id, cause, at: halted_at, packet_ref, decision, handoff, resolved_by, resolved_at };
+            let past =
+                PastHalt { id: halt_id, cause, at: halted_at, packet_ref, decision, handoff, resolved_by, resolved_at };
             draft.ledger.halts.push(past);
             draft.ledger.episode += 1;
             abandon(context, subject, accepted, &mut draft);
             record::store(context, subject, draft).await?;
             context.metrics.closure_finished(Finish::Abandoned, true);
-            let note = format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
+            let note =
+                format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
             context.events.tell(&subject.object, Happening::Abandoned, "TakeOver", note);
-            Ok((Ending::Abandoned, Next::OnChange))
+            Ok((Ending::Halted, Next::OnChange))
         }
         _ => {
             info!(closure = %accepted.key(), packet = name, cause = hold.cause, "an earlier halt of this closure holds it");
-            draft.ledger.halt = Some(Halt { id: halt_id, cause, at: halted_at, packet_ref, findings, findings_omitted });
+            draft.ledger.halt =
+                Some(Halt { id: halt_id, cause, at: halted_at, packet_ref, findings, findings_omitted });
             draft.standing = Standing::Halted { reason: cause, packet: name.clone() };
             draft.domain.aligned = Some(false);
             record::store(context, subject, draft).await?;
@@ -247,9 +269,13 @@ pub async fn take_over(
 /// condition is for people.
 async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
     let (truth, reason, message) = match released {
-        Released::Resumed => (Truth::True, Reason::Resumed, "The halt was released, and everything is verified from the start."),
+        Released::Resumed => {
+            (Truth::True, Reason::Resumed, "The halt was released, and everything is verified from the start.")
+        }
         Released::Abandoned => (Truth::True, Reason::Abandoned, "The closure was given up."),
-        Released::Rejected => (Truth::False, Reason::Rejected, "No closure is halted by this packet; its resolution does nothing."),
+        Released::Rejected => {
+            (Truth::False, Reason::Rejected, "No closure is halted by this packet; its resolution does nothing.")
+        }
     };
     let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
     let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
@@ -273,6 +299,8 @@ async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
 /// # Errors
 /// Where the packet cannot be read.
 pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> Result<(), kube::Error> {
+    // A pass that acts on this very resolution is let finish first.
+    let turn = context.keys.lock((namespace.to_owned(), key.to_owned())).await;
     let mut halted = false;
     for (closure, _) in context.siblings.of_key(namespace, key) {
         let reference = kube::runtime::reflector::ObjectRef::new(&closure).within(namespace);
@@ -280,12 +308,16 @@ pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> 
         // The receiver lives as long as the controller.
         let _ = context.wake.send(reference);
     }
+    drop(turn);
     if halted {
         return Ok(());
     }
     let Some(packet) = api(context, namespace).get_opt(name).await? else { return Ok(()) };
     let Some(resolution) = &packet.spec.resolution else { return Ok(()) };
-    let told = packet.status.as_ref().is_some_and(|status| conditions::find(&status.conditions, conditions::RESOLVED).is_some());
+    let told = packet
+        .status
+        .as_ref()
+        .is_some_and(|status| conditions::find(&status.conditions, conditions::RESOLVED).is_some());
     if !told {
         let released = match resolution.decision {
             // It holds every later object of the closure.

@@ -8,10 +8,10 @@ use super::packets;
 use super::playbooks::{Resolved, Unusable};
 use super::record::{self, Draft, StoreError};
 use super::{act, observe};
+use crate::api::ReleaseClosure;
 use crate::api::conditions::Standing;
 use crate::api::parse;
 use crate::api::release_closure::Mode;
-use crate::api::ReleaseClosure;
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::{Brief, Decision, IntakeTerms, Memory, Pass, Wait, Wrote};
 use crate::closure::ids::{Step, System};
@@ -23,6 +23,7 @@ use crate::telemetry::Ending;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::info;
 
@@ -93,7 +94,7 @@ pub struct Held {
 ///
 /// # Errors
 /// The API server did not do its part; nothing is lost, the next pass sees what this one did.
-pub async fn run(context: &Context, namespace: &str, name: &str) -> Result<Ended, PassError> {
+pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<Ended, PassError> {
     let api: Api<ReleaseClosure> = Api::namespaced(context.client.clone(), namespace);
     let Some(mut object) = api.get_opt(name).await.map_err(PassError::Read)? else {
         return Ok((Ending::Nothing, Next::OnChange));
@@ -143,7 +144,10 @@ pub async fn run(context: &Context, namespace: &str, name: &str) -> Result<Ended
         }
         if let Some(older) = older_sibling(context, &subject, &accepted) {
             context.forget(&subject.uid);
-            draft.waits(Reason::DuplicateClosure, format!("Releaseclosure {older} is of the same closure and is older."));
+            draft.waits(
+                Reason::DuplicateClosure,
+                format!("Releaseclosure {older} is of the same closure and is older."),
+            );
             record::store(context, &subject, draft).await?;
             return Ok((Ending::Waiting, Next::OnChange));
         }
@@ -178,15 +182,23 @@ fn older_sibling(context: &Context, subject: &Subject, accepted: &Accepted) -> O
 }
 
 /// The working part: what it needs, what the core says, what came of it.
-async fn work(context: &Context, subject: &Subject, accepted: Accepted, mut draft: Draft) -> Result<Ended, PassError> {
+async fn work(
+    context: &Arc<Context>,
+    subject: &Subject,
+    accepted: Accepted,
+    mut draft: Draft,
+) -> Result<Ended, PassError> {
     let spec = &subject.object.spec;
     let resolved = context.playbooks.resolve(&subject.namespace, &spec.playbook_ref.name, &context.connections).await;
     let resolved = resolved.and_then(|resolved| {
         if resolved.playbook.allows_service(&accepted.release().service) {
             return Ok(resolved);
         }
-        let message =
-            format!("Closureplaybook {} may not be used for service {}.", spec.playbook_ref.name, accepted.release().service);
+        let message = format!(
+            "Closureplaybook {} may not be used for service {}.",
+            spec.playbook_ref.name,
+            accepted.release().service
+        );
         Err(Unusable { reason: Reason::ServiceNotAllowed, message, system: None })
     });
     let resolved = match resolved {
@@ -253,7 +265,12 @@ async fn work(context: &Context, subject: &Subject, accepted: Accepted, mut draf
     finish(context, subject, &brief, &resolved, draft, pass, decision, remembered).await
 }
 
-async fn unusable_now(context: &Context, subject: &Subject, mut draft: Draft, unusable: Unusable) -> Result<Ended, PassError> {
+async fn unusable_now(
+    context: &Context,
+    subject: &Subject,
+    mut draft: Draft,
+    unusable: Unusable,
+) -> Result<Ended, PassError> {
     let Unusable { reason, message, system } = unusable;
     let now = context.now();
     let waiting_for: Vec<System> = system.into_iter().collect();
@@ -292,7 +309,7 @@ fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, remembered:
 
 #[allow(clippy::too_many_arguments, reason = "the last line of a pass takes everything the pass has made")]
 async fn finish(
-    context: &Context,
+    context: &Arc<Context>,
     subject: &Subject,
     brief: &Brief,
     resolved: &Resolved,

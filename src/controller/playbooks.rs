@@ -78,7 +78,8 @@ impl Playbooks {
     #[must_use]
     pub fn is_current(&self, namespace: &str, version: &PlaybookVersion) -> bool {
         self.get(namespace, &version.name).is_some_and(|object| {
-            object.metadata.uid.as_deref() == Some(&version.uid) && object.metadata.generation == Some(version.generation)
+            object.metadata.uid.as_deref() == Some(&version.uid)
+                && object.metadata.generation == Some(version.generation)
         })
     }
 
@@ -130,7 +131,8 @@ impl Playbooks {
         let generation = object.metadata.generation.unwrap_or_default();
         let stamp = Stamp { generation, now };
         let before = object.status.clone().unwrap_or_default();
-        let mut status = ClosurePlaybookStatus { observed_generation: generation, conditions: before.conditions.clone() };
+        let mut status =
+            ClosurePlaybookStatus { observed_generation: generation, conditions: before.conditions.clone() };
         let (truth, reason, message) = match &verdict {
             Ok(()) => (Truth::True, Reason::Ready, Reason::Ready.sentence()),
             Err((reason, message)) => (Truth::False, *reason, message.as_str()),
@@ -144,6 +146,12 @@ impl Playbooks {
         object.status = Some(status);
         let api: Api<ClosurePlaybook> = Api::namespaced(client.clone(), &namespace);
         api.replace_status(&name, &PostParams::default(), &object).await.map(drop)
+    }
+
+    /// Every playbook.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ClosurePlaybook>> {
+        self.store.state()
     }
 
     /// Every playbook of a namespace.

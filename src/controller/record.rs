@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::events::Happening;
 use super::pass::Subject;
-use crate::api::conditions::{self, Domain, Standing, Stamp};
+use crate::api::conditions::{self, Domain, Stamp, Standing};
 use crate::api::release_closure::Envelope;
 use crate::api::{ReleaseClosure, ReleaseClosureStatus, parse};
 use crate::closure::accepted::Accepted;
@@ -60,7 +60,14 @@ impl Draft {
     pub fn of(subject: &Subject, status: ReleaseClosureStatus) -> Draft {
         let resource_version = subject.object.metadata.resource_version.clone();
         let (envelope, ledger) = status.clone().split();
-        Draft { envelope, ledger, standing: Standing::Unchanged, domain: Domain::default(), base: status, resource_version }
+        Draft {
+            envelope,
+            ledger,
+            standing: Standing::Unchanged,
+            domain: Domain::default(),
+            base: status,
+            resource_version,
+        }
     }
 
     /// Whether nothing was ever stored.
@@ -110,7 +117,8 @@ impl Draft {
         let stamp = Stamp { generation: subject.generation, now };
         let mut envelope = self.envelope.clone();
         envelope.observed_generation = subject.generation;
-        envelope.last_handled_reconcile_at = parse::requested_at(&subject.object).or(envelope.last_handled_reconcile_at);
+        envelope.last_handled_reconcile_at =
+            parse::requested_at(&subject.object).or(envelope.last_handled_reconcile_at);
         envelope.conditions = conditions::of_closure(&self.base.conditions, &self.standing, &self.domain, stamp);
         ReleaseClosureStatus::assemble(envelope, self.ledger.clone())
     }
@@ -244,10 +252,20 @@ pub async fn close(
         metrics.resumed(After::AlreadyUpdated, None);
         let done = steps.iter().filter(|(_, outcome)| *outcome == Outcome::AlreadyDone);
         let done = done.map(|(step, _)| step.as_str()).collect::<Vec<_>>().join(", ");
-        context.events.tell(&subject.object, Happening::StepAlreadyDone, "Skip", format!("Found done already: {done}."));
+        context.events.tell(
+            &subject.object,
+            Happening::StepAlreadyDone,
+            "Skip",
+            format!("Found done already: {done}."),
+        );
     }
     info!(closure = %brief.accepted.key(), namespace = subject.namespace, name = subject.name, trace = digest, "closed");
-    context.events.tell(&subject.object, Happening::Closed, "Close", format!("All five steps are done. Trace {digest}."));
+    context.events.tell(
+        &subject.object,
+        Happening::Closed,
+        "Close",
+        format!("All five steps are done. Trace {digest}."),
+    );
     Ok(())
 }
 
@@ -270,6 +288,7 @@ pub fn count_findings(context: &Context, findings: &[Finding], written: bool) {
 /// The findings in a sentence each, without any foreign text.
 #[must_use]
 pub fn describe(findings: &[Finding]) -> String {
-    let sentences = findings.iter().map(|finding| format!("{} ({} {})", finding.reason.sentence(), finding.system, finding.field));
+    let sentences =
+        findings.iter().map(|finding| format!("{} ({} {})", finding.reason.sentence(), finding.system, finding.field));
     sentences.collect::<Vec<_>>().join(" ")
 }

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 pub const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is honoured.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// Probes that go through within [`PROBE_PERIOD`] of a 401.
-pub const PROBES_AFTER_401: u32 = 3;
+/// Probes that go through within any [`PROBE_PERIOD`] after a 401.
+pub const PROBES_AFTER_401: usize = 3;
 /// The period in which probes after a 401 are counted.
 pub const PROBE_PERIOD: Duration = Duration::from_secs(60);
 
@@ -60,11 +60,10 @@ struct State {
     breaker: Breaker,
 }
 
-/// A 401 came; since when probes are counted, and how many there were.
-#[derive(Debug)]
+/// A 401 came; when the last probes were let through.
+#[derive(Debug, Default)]
 struct LockedOut {
-    since: Instant,
-    probes: u32,
+    probes: [Option<Instant>; PROBES_AFTER_401],
 }
 
 impl Limits {
@@ -130,13 +129,11 @@ impl Limits {
             return Err(self.held_back(Some(left)));
         }
         let Some(locked_out) = &mut state.locked_out else { return Ok(()) };
-        if now.duration_since(locked_out.since) >= PROBE_PERIOD {
-            *locked_out = LockedOut { since: now, probes: 0 };
-        }
-        if locked_out.probes >= PROBES_AFTER_401 {
+        let recent = |at: &Option<Instant>| at.is_some_and(|at| now.duration_since(at) < PROBE_PERIOD);
+        let Some(slot) = locked_out.probes.iter_mut().find(|at| !recent(at)) else {
             return Err(self.held_back(None));
-        }
-        locked_out.probes += 1;
+        };
+        *slot = Some(now);
         Ok(())
     }
 
@@ -159,7 +156,7 @@ impl Limits {
                 }
             }
             Lesson::LockedOut => {
-                state.locked_out.get_or_insert(LockedOut { since: now, probes: 0 });
+                state.locked_out.get_or_insert_default();
             }
         }
         if let Some(wait) = retry_after {

@@ -47,8 +47,10 @@ pub struct Settings {
     pub meter: Arc<Meter>,
 }
 
-/// A product and what is particular to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A product and what is particular to it. Spelled as in a connection's spec: the product's name, and below it what is
+/// particular to it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Product {
     /// The closure HTTP contract, version 1.
     Http {
@@ -60,6 +62,22 @@ pub enum Product {
 }
 
 impl Product {
+    /// The product that a connection's spec names, of those there is an adapter for; what else the spec says is skipped.
+    #[must_use]
+    pub fn of_spec(spec: &serde_json::Value) -> Option<Product> {
+        let (name, settings) = PRODUCTS.iter().find_map(|(name, _)| Some((*name, spec.get(name)?)))?;
+        serde_json::from_value(serde_json::json!({ name: settings })).ok()
+    }
+
+    /// Whether tracker records of this product can be set to this state.
+    #[must_use]
+    pub fn offers_state(&self, state: &str) -> bool {
+        match self {
+            // The contract has one word for it.
+            Product::Http { .. } => state == "Approved",
+        }
+    }
+
     /// The name in `status.provider`, and the key of [`PRODUCTS`].
     #[must_use]
     pub const fn name(&self) -> &'static str {

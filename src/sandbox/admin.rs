@@ -82,9 +82,9 @@ fn ok(body: &impl Serialize) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-/// The reply to a change, once the state file shows it.
-async fn done(sandbox: &Sandbox, response: impl IntoResponse) -> Outcome {
-    if sandbox.keep().await {
+/// The reply to a change, if the state file shows it.
+fn done(sandbox: &Sandbox, response: impl IntoResponse) -> Outcome {
+    if sandbox.is_kept() {
         Ok(response.into_response())
     } else {
         Err(refused(Code::NotKept, "the change is made, but the state file cannot be written"))
@@ -98,7 +98,7 @@ async fn state(State(sandbox): Shared) -> Response {
 async fn put_state(State(sandbox): Shared, body: Bytes) -> Outcome {
     let seed: Seed = parse(&body)?;
     sandbox.reset(seed).map_err(|error| refused(Code::NotDocumented, error.to_string()))?;
-    done(&sandbox, StatusCode::NO_CONTENT).await
+    done(&sandbox, StatusCode::NO_CONTENT)
 }
 
 async fn settings(State(sandbox): Shared) -> Response {
@@ -107,7 +107,7 @@ async fn settings(State(sandbox): Shared) -> Response {
 
 async fn put_settings(State(sandbox): Shared, body: Bytes) -> Outcome {
     sandbox.set_settings(parse(&body)?);
-    done(&sandbox, ok(&sandbox.settings())).await
+    done(&sandbox, ok(&sandbox.settings()))
 }
 
 async fn patch_settings(State(sandbox): Shared, body: Bytes) -> Outcome {
@@ -116,7 +116,7 @@ async fn patch_settings(State(sandbox): Shared, body: Bytes) -> Outcome {
     records::merge(&mut settings, &patch);
     let settings = serde_json::from_value(settings);
     sandbox.set_settings(settings.map_err(|error| refused(Code::NotDocumented, error.to_string()))?);
-    done(&sandbox, ok(&sandbox.settings())).await
+    done(&sandbox, ok(&sandbox.settings()))
 }
 
 async fn generate_more(State(sandbox): Shared, body: Bytes) -> Outcome {
@@ -125,7 +125,7 @@ async fn generate_more(State(sandbox): Shared, body: Bytes) -> Outcome {
     for role in Role::ALL {
         add_all(&sandbox, role, made.records(role).to_vec())?;
     }
-    done(&sandbox, (StatusCode::CREATED, ok(&json!({"added": wish.count})))).await
+    done(&sandbox, (StatusCode::CREATED, ok(&json!({"added": wish.count}))))
 }
 
 async fn records_of(State(sandbox): Shared, Path(role): Path<String>) -> Outcome {
@@ -136,7 +136,7 @@ async fn records_of(State(sandbox): Shared, Path(role): Path<String>) -> Outcome
 async fn add_records(State(sandbox): Shared, Path(role): Path<String>, body: Bytes) -> Outcome {
     let role = role_named(&role)?;
     let added = add_all(&sandbox, role, parse(&body)?)?;
-    done(&sandbox, (StatusCode::CREATED, ok(&json!({"added": added})))).await
+    done(&sandbox, (StatusCode::CREATED, ok(&json!({"added": added}))))
 }
 
 /// Adds records, all or none; one that is there already gets a new revision.
@@ -175,7 +175,7 @@ async fn put_record(State(sandbox): Shared, Path((role, id)): Path<(String, Stri
     let role = role_named(&role)?;
     sandbox.put(role, &id, bodies::json(&body)?);
     let version = sandbox.record(role, &id).ok_or_else(|| no_record(role, &id))?;
-    done(&sandbox, shown(&version)).await
+    done(&sandbox, shown(&version))
 }
 
 async fn patch_record(State(sandbox): Shared, Path((role, id)): Path<(String, String)>, body: Bytes) -> Outcome {
@@ -184,12 +184,12 @@ async fn patch_record(State(sandbox): Shared, Path((role, id)): Path<(String, St
         return Err(no_record(role, &id));
     }
     let version = sandbox.record(role, &id).ok_or_else(|| no_record(role, &id))?;
-    done(&sandbox, shown(&version)).await
+    done(&sandbox, shown(&version))
 }
 
 async fn delete_record(State(sandbox): Shared, Path((role, id)): Path<(String, String)>) -> Outcome {
     let role = role_named(&role)?;
-    if sandbox.remove(role, &id) { done(&sandbox, StatusCode::NO_CONTENT).await } else { Err(no_record(role, &id)) }
+    if sandbox.remove(role, &id) { done(&sandbox, StatusCode::NO_CONTENT) } else { Err(no_record(role, &id)) }
 }
 
 async fn handoffs(State(sandbox): Shared) -> Response {

@@ -74,7 +74,6 @@ fn as_json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references
 fn as_presence<S: Serializer>(present: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if *present { "present" } else { "absent" })
 }

@@ -40,7 +40,7 @@ pub use log::{Entry, Headers, RoleCounts};
 pub use problem::{Code, Problem};
 pub use records::{Role, Version};
 pub use seed::{Delivery, Seed, SeedError};
-pub use server::{Args, Error, Handle, run, start};
+pub use server::{Args, Error, Handle, run, run_saying, start};
 pub use settings::{Intake, Listing, Marking, Settings};
 pub use state::{Config, Sandbox};
 pub use world::{Counts, DeliveryCounts};

@@ -106,7 +106,7 @@ pub(super) fn etag(revision: u64) -> String {
 
 /// A record: what it is now, and what it was one revision before (for the fault that serves stale reads).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(super) struct Record {
     /// What the record is now.
     pub current: Version,
     /// What it was before its last change.
@@ -192,23 +192,21 @@ impl Store {
         self.tables = Default::default();
     }
 
-    /// What the state file keeps: the revision counter and every record by role and id.
-    pub(super) fn to_kept(&self) -> KeptRecords {
-        let of_role = |role| self.iter(role).map(|(id, record)| (id.to_string(), record.clone())).collect();
-        let records = Role::ALL.into_iter().map(|role| (role, of_role(role)));
-        KeptRecords { revision: self.revision, records: records.collect() }
+    /// How many revisions there have been.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
-    /// The store that a state file describes.
-    pub(super) fn from_kept(kept: KeptRecords) -> Store {
-        let KeptRecords { revision, records } = kept;
-        let mut store = Store { revision, ..Store::default() };
-        for (role, records) in records {
-            for (id, record) in records {
-                store.insert(role, Arc::from(id), record);
-            }
-        }
-        store
+    /// Takes a record over as it was kept, revisions included.
+    pub(super) fn restore(&mut self, role: Role, id: &str, record: Record) {
+        self.take(role, id);
+        self.restore_revision(record.current.revision);
+        self.insert(role, Arc::from(id), record);
+    }
+
+    /// Goes on counting from here, if this is further.
+    pub(super) fn restore_revision(&mut self, revision: u64) {
+        self.revision = self.revision.max(revision);
     }
 
     fn table(&self, role: Role) -> &Table {
@@ -236,13 +234,6 @@ impl Store {
         }
         Some((id, record))
     }
-}
-
-/// The records as the state file holds them.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct KeptRecords {
-    revision: u64,
-    records: HashMap<Role, HashMap<String, Record>>,
 }
 
 /// A copy of the pointers to a `Value`, read and written as the value itself (serde's own support for `Arc` is a feature that

@@ -11,10 +11,8 @@ use futures::StreamExt as _;
 
 use super::call::Call;
 use super::connection::Knife;
-use super::contract::Reply;
 use super::faults::{Action, Plan};
 use super::held::Verdict;
-use super::problem::{Code, Problem};
 use super::reply::Rendered;
 use super::state::Sandbox;
 use super::world::{Effect, How, Replied};
@@ -57,7 +55,7 @@ pub(super) async fn contract(
         }
     };
     let outcome = match planned {
-        Err(reply) => Outcome::Response(kept(&sandbox, reply).await.into_response()),
+        Err(reply) => Outcome::Response(Rendered::new(&reply).into_response()),
         Ok(plan) => {
             // On a task of its own: a caller that goes away while its request waits does not take the request along. That is how
             // a network delivers a write late.
@@ -95,24 +93,12 @@ async fn read(headers: &HeaderMap, body: Body) -> Option<Option<Bytes>> {
     Some((wasted == 0).then(|| Bytes::from(whole)))
 }
 
-/// The reply as it goes out, once the state file shows what it reports.
-async fn kept(sandbox: &Sandbox, reply: Reply) -> Rendered {
-    if sandbox.keep().await {
-        Rendered::new(&reply)
-    } else {
-        Rendered::new(&Reply::from(Problem::new(
-            Code::NotKept,
-            "the change is made, but the state file cannot be written",
-        )))
-    }
-}
-
 /// Does to a request what the rules say.
 async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
     let Plan { action, edits } = plan;
     let mut how = How { edits, ..How::default() };
     let Some((fault, action)) = action else {
-        return Outcome::Response(served(&sandbox, &call, &how).await.into_response());
+        return Outcome::Response(served(&sandbox, &call, &how).into_response());
     };
     how.fault = Some(fault.clone());
     match &action {
@@ -122,7 +108,7 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
         }
         Action::DropAfter { reset } => {
             how.replied = Replied::Nothing;
-            served(&sandbox, &call, &how).await;
+            served(&sandbox, &call, &how);
             return Outcome::Cut { reset: *reset };
         }
         Action::Status(injected) => {
@@ -133,7 +119,7 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
         Action::StatusAfter(injected) => {
             let reply = Rendered::injected(injected);
             how.replied = Replied::Status(reply.status());
-            served(&sandbox, &call, &how).await;
+            served(&sandbox, &call, &how);
             return Outcome::Response(reply.into_response());
         }
         Action::Redirect { location, code } => {
@@ -155,14 +141,14 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
                 let reply = world.serve(sandbox.token.as_deref(), &call, &how);
                 (reply, world.held.hold(&fault, &call, true))
             };
-            let reply = kept(&sandbox, reply).await;
+            let reply = Rendered::new(&reply);
             return match verdict.await {
                 Ok(Verdict::Release) => Outcome::Response(reply.into_response()),
                 Ok(Verdict::Discard) | Err(_) => Outcome::Cut { reset: false },
             };
         }
         Action::DelayAfter { milliseconds } => {
-            let reply = served(&sandbox, &call, &how).await;
+            let reply = served(&sandbox, &call, &how);
             tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
             return Outcome::Response(reply.into_response());
         }
@@ -178,11 +164,11 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
         | Action::Oversize { .. }
         | Action::Etag { .. } => {}
     }
-    let reply = served(&sandbox, &call, &how).await;
+    let reply = served(&sandbox, &call, &how);
     Outcome::Response(reply.spoiled(&action))
 }
 
-async fn served(sandbox: &Sandbox, call: &Call, how: &How) -> Rendered {
+fn served(sandbox: &Sandbox, call: &Call, how: &How) -> Rendered {
     let reply = sandbox.lock().serve(sandbox.token.as_deref(), call, how);
-    kept(sandbox, reply).await
+    Rendered::new(&reply)
 }

@@ -88,8 +88,15 @@ pub enum Error {
     Serve(io::Error),
 }
 
-/// Runs a sandbox until SIGTERM or SIGINT.
+/// Runs a sandbox until SIGTERM or SIGINT, and says on standard output where it listens.
 pub async fn run(args: Args) -> Result<(), Error> {
+    // Nobody may be reading; that is no reason to stop.
+    let say = |url: &str| drop(writeln!(io::stdout(), "sandbox listening on {url}"));
+    run_saying(args, say).await
+}
+
+/// Runs a sandbox until SIGTERM or SIGINT; `say` learns the base URL once the sandbox is listening.
+pub async fn run_saying(args: Args, say: impl FnOnce(&str)) -> Result<(), Error> {
     let Args { seed, state, bind, token, address_file } = args;
     let seed = match seed {
         Some(path) => {
@@ -103,11 +110,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let stopped = signals().map_err(Error::Serve)?;
     let handle = start(Config { seed, state_file: state, token }, listener).await?;
     if let Some(path) = address_file {
-        state_file::replace(&path, format!("{}\n", handle.url()).as_bytes())
-            .map_err(|error| Error::AddressFile { path, error })?;
+        let written = state_file::replace(&path, format!("{}\n", handle.url()).as_bytes());
+        written.map_err(|error| Error::AddressFile { path, error })?;
     }
-    // Nobody may be reading; that is no reason to stop.
-    writeln!(io::stdout(), "sandbox listening on {}", handle.url()).ok();
+    say(&handle.url());
     stopped.await;
     handle.stop().await;
     Ok(())
@@ -116,22 +122,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
 /// Starts a sandbox on a listener. It runs on tasks of its own until the handle is stopped or dropped.
 pub async fn start(config: Config, listener: TcpListener) -> Result<Handle, Error> {
     let address = listener.local_addr().map_err(Error::Serve)?;
-    let state_file = config.state_file.clone().unwrap_or_default();
-    let (sandbox, writer) = Sandbox::new(config)?;
-    let writer = writer.map(|writer| {
-        let sandbox = Arc::downgrade(&sandbox);
-        let snapshot = move || {
-            let sandbox = sandbox.upgrade()?;
-            let world = sandbox.lock();
-            Some((world.generation, world.to_kept()))
-        };
-        tokio::spawn(writer.run(snapshot))
-    });
-    // A state file that cannot be written is an error of the start, not of the first change.
-    if !sandbox.keep().await {
-        let error = io::Error::other("it cannot be written");
-        return Err(Error::State { path: state_file, error });
-    }
+    let sandbox = Sandbox::new(config)?;
     let gate = Gate::new(listener, sandbox.connections.clone());
     let service = router(sandbox.clone()).into_make_service_with_connect_info::<Knife>();
     let (stop, stopping) = oneshot::channel::<()>();
@@ -140,7 +131,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Handle, Erro
         // Serving a gate has no errors; the result is a formality of the interface.
         axum::serve(gate, service).with_graceful_shutdown(stopped).await.ok();
     };
-    Ok(Handle { sandbox, address, stop: Some(stop), server: Some(tokio::spawn(server)), writer })
+    Ok(Handle { sandbox, address, stop: Some(stop), server: Some(tokio::spawn(server)) })
 }
 
 /// A sandbox that is running.
@@ -150,7 +141,6 @@ pub struct Handle {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
-    writer: Option<JoinHandle<()>>,
 }
 
 impl Handle {
@@ -170,7 +160,7 @@ impl Handle {
     }
 
     /// Stops: no new connections, held requests are discarded, requests under way have a second to end. The port is free
-    /// afterwards, and the state file shows everything that was replied.
+    /// afterwards.
     pub async fn stop(mut self) {
         self.sandbox.clear_faults();
         drop(self.stop.take());
@@ -178,11 +168,9 @@ impl Handle {
             && tokio::time::timeout(GRACE, &mut server).await.is_err()
         {
             self.sandbox.connections.cut_all();
-            server.await.ok();
-        }
-        self.sandbox.keep().await;
-        if let Some(writer) = self.writer.take() {
-            writer.abort();
+            if tokio::time::timeout(GRACE, &mut server).await.is_err() {
+                server.abort();
+            }
         }
     }
 }
@@ -192,8 +180,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.sandbox.lock().held.let_go(Verdict::Discard, |_| true);
         self.sandbox.connections.cut_all();
-        for task in [self.server.take(), self.writer.take()].into_iter().flatten() {
-            task.abort();
+        if let Some(server) = self.server.take() {
+            server.abort();
         }
     }
 }

@@ -13,7 +13,7 @@ use super::log::Entry;
 use super::records::{Role, Version};
 use super::seed::{Delivery, Seed, SeedError};
 use super::settings::Settings;
-use super::state_file::{self, Keeper, Writer};
+use super::state_file;
 use super::world::{Counts, World};
 
 /// What a sandbox is started with.
@@ -27,34 +27,29 @@ pub struct Config {
     pub token: Option<String>,
 }
 
-/// The six systems. All methods act at once; none waits for anything but a lock that is held for microseconds.
+/// The six systems. All methods act at once; none waits for anything but a short lock, and a write to the state file if there is one.
 #[derive(Debug)]
 pub struct Sandbox {
     world: Mutex<World>,
     pub(super) token: Option<String>,
     pub(super) connections: Connections,
-    keeper: Option<Keeper>,
 }
 
 impl Sandbox {
-    /// A sandbox, and the writer of its state file if it has one.
-    pub(super) fn new(config: Config) -> Result<(Arc<Sandbox>, Option<Writer>), Error> {
+    /// A sandbox that goes on from its state file, or starts from its seed.
+    pub(super) fn new(config: Config) -> Result<Arc<Sandbox>, Error> {
         let Config { seed, state_file, token } = config;
-        let kept = match &state_file {
-            Some(path) => state_file::read(path).map_err(|error| Error::State { path: path.clone(), error })?,
-            None => None,
-        };
-        let world = match kept {
-            Some(kept) => World::from_kept(kept),
-            None => {
-                let mut world = World::default();
-                world.reset(seed.complete()?);
-                world
-            }
-        };
-        let (keeper, writer) = state_file.map(state_file::keeper).unzip();
-        let sandbox = Sandbox { world: Mutex::new(world), token, connections: Connections::default(), keeper };
-        Ok((Arc::new(sandbox), writer))
+        let unusable = |error| Error::State { path: state_file.clone().unwrap_or_default(), error };
+        let kept = state_file.as_deref().map(state_file::read).transpose().map_err(unusable)?.flatten();
+        let mut world = World::default();
+        match kept {
+            Some(entries) => world = World::restored(entries),
+            None => world.reset(seed.complete()?),
+        }
+        if let Some(path) = &state_file {
+            world.keep_in(path.clone()).map_err(unusable)?;
+        }
+        Ok(Arc::new(Sandbox { world: Mutex::new(world), token, connections: Connections::default() }))
     }
 
     /// The record, with its revision.
@@ -69,23 +64,23 @@ impl Sandbox {
 
     /// Stores a record under this id, whatever it looks like.
     pub fn put(&self, role: Role, id: &str, value: Value) {
-        self.change(|world| world.put(role, id, value));
+        self.lock().put(role, id, value);
     }
 
     /// Merges a patch into a record; false if there is none with this id.
     pub fn edit(&self, role: Role, id: &str, patch: &Value) -> bool {
-        self.change(|world| world.edit(role, id, patch))
+        self.lock().edit(role, id, patch)
     }
 
     /// Removes a record; false if there is none with this id. For the intake: forgets the key.
     pub fn remove(&self, role: Role, id: &str) -> bool {
-        self.change(|world| world.remove(role, id))
+        self.lock().remove(role, id)
     }
 
     /// Replaces everything the systems hold.
     pub fn reset(&self, seed: Seed) -> Result<(), SeedError> {
         let seed = seed.complete()?;
-        self.change(|world| world.reset(seed));
+        self.lock().reset(seed);
         Ok(())
     }
 
@@ -101,10 +96,7 @@ impl Sandbox {
 
     /// Changes the systems' variants.
     pub fn set_settings(&self, settings: Settings) {
-        self.change(|world| {
-            world.settings = settings;
-            world.generation += 1;
-        });
+        self.lock().set_settings(settings);
     }
 
     /// The requests after this sequence number, the oldest first.
@@ -190,21 +182,8 @@ impl Sandbox {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the state file shows everything that has been done; false if it cannot be written.
-    pub(super) async fn keep(&self) -> bool {
-        let Some(keeper) = &self.keeper else { return true };
-        let generation = self.lock().generation;
-        keeper.keep(generation).await
-    }
-
-    fn change<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        let mut world = self.lock();
-        let result = act(&mut world);
-        let generation = world.generation;
-        drop(world);
-        if let Some(keeper) = &self.keeper {
-            keeper.want(generation);
-        }
-        result
+    /// Whether the state file, if there is one, shows everything that has been done.
+    pub(super) fn is_kept(&self) -> bool {
+        self.lock().is_kept()
     }
 }

@@ -1,6 +1,9 @@
 //! Everything that changes, behind one lock that is held for microseconds and never while anything is waited for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,10 +15,11 @@ use super::contract::{self, Change, Reply, View};
 use super::faults::{Edit, Faults};
 use super::held::Held;
 use super::log::{Fate, Log, RoleCounts};
+use super::problem::{Code, Problem};
 use super::records::{self, Role, Store};
 use super::seed::{Delivery, Seed};
 use super::settings::Settings;
-use super::state_file::Kept;
+use super::state_file::{Entry, Journal};
 
 /// The systems' state, what was asked of them, and the faults that are set.
 #[derive(Debug, Default)]
@@ -27,8 +31,8 @@ pub(super) struct World {
     pub(super) log: Log,
     pub(super) faults: Faults,
     pub(super) held: Held,
-    /// Counts the changes that the state file has to show.
-    pub(super) generation: u64,
+    /// Where all this is kept, if anywhere.
+    journal: Option<Journal>,
 }
 
 /// How a request is served: as the contract has it, or with something wrong.
@@ -79,6 +83,9 @@ impl World {
             (Effect::Apply, Some(change)) => Some(change),
             (Effect::Lie, Some(_)) => {
                 self.store.burn_revision();
+                if let Some(journal) = &mut self.journal {
+                    journal.add(&[Entry::Revision(self.store.revision())]);
+                }
                 None
             }
             (Effect::Ignore, Some(Change::Record { role, id, .. })) => {
@@ -93,6 +100,10 @@ impl World {
         let applied = change.is_some();
         if let Some(change) = change {
             self.apply(change, now);
+        }
+        if applied && !self.is_kept() {
+            decision.reply =
+                Problem::new(Code::NotKept, "the change is made, but the state file cannot be written").into();
         }
         let status = match how.replied {
             Replied::Decided => Some(decision.reply.status.as_u16()),
@@ -114,8 +125,7 @@ impl World {
 
     /// Stores a record, as a person would.
     pub(super) fn put(&mut self, role: Role, id: &str, value: Value) {
-        self.store.put(role, id, value, Timestamp::now());
-        self.generation += 1;
+        self.store_record(role, id, value, Timestamp::now());
     }
 
     /// Merges a patch into a record, as a person would; false if there is none with this id.
@@ -130,8 +140,18 @@ impl World {
     /// Removes a record; false if there is none with this id.
     pub(super) fn remove(&mut self, role: Role, id: &str) -> bool {
         let removed = self.store.remove(role, id);
-        self.generation += u64::from(removed);
+        if removed && let Some(journal) = &mut self.journal {
+            journal.add(&[Entry::Removed { role, id: id.into() }]);
+        }
         removed
+    }
+
+    /// Changes the systems' variants.
+    pub(super) fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+        if let Some(journal) = &mut self.journal {
+            journal.add(&[Entry::Settings(Cow::Borrowed(&self.settings))]);
+        }
     }
 
     /// Replaces records, settings and deliveries by those of a complete seed. Log, faults and revisions go on.
@@ -146,8 +166,15 @@ impl World {
             }
         }
         self.settings = seed.settings;
-        self.take_deliveries(seed.deliveries);
-        self.generation += 1;
+        self.deliveries.clear();
+        self.per_key.clear();
+        for delivery in seed.deliveries {
+            self.deliver(delivery);
+        }
+        if let Some(mut journal) = self.journal.take() {
+            journal.replace(self.entries());
+            self.journal = Some(journal);
+        }
     }
 
     /// The state in the form of a seed, each list in the order of ids.
@@ -161,18 +188,30 @@ impl World {
         seed
     }
 
-    /// What the state file holds.
-    pub(super) fn to_kept(&self) -> Kept {
-        let (settings, records) = (self.settings.clone(), self.store.to_kept());
-        Kept { settings, records, deliveries: self.deliveries.clone() }
+    /// The world that a state file describes.
+    pub(super) fn restored(entries: Vec<Entry<'static>>) -> World {
+        let mut world = World::default();
+        for entry in entries {
+            match entry {
+                Entry::Settings(settings) => world.settings = settings.into_owned(),
+                Entry::Record { role, id, record } => world.store.restore(role, &id, record.into_owned()),
+                Entry::Removed { role, id } => drop(world.store.remove(role, &id)),
+                Entry::Delivery(delivery) => world.deliver(delivery.into_owned()),
+                Entry::Revision(revision) => world.store.restore_revision(revision),
+            }
+        }
+        world
     }
 
-    /// The world that a state file describes.
-    pub(super) fn from_kept(kept: Kept) -> World {
-        let Kept { settings, records, deliveries } = kept;
-        let mut world = World { settings, store: Store::from_kept(records), ..World::default() };
-        world.take_deliveries(deliveries);
-        world
+    /// Keeps everything in this file from now on.
+    pub(super) fn keep_in(&mut self, path: PathBuf) -> io::Result<()> {
+        self.journal = Some(Journal::create(path, self.entries())?);
+        Ok(())
+    }
+
+    /// Whether everything is kept that is to be kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| !journal.has_failed())
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -186,18 +225,51 @@ impl World {
 
     fn apply(&mut self, change: Change, now: Timestamp) {
         match change {
-            Change::Record { role, id, value } => self.store.put(role, &id, value, now),
-            Change::Handoff { key, received_at, body } => {
-                // The record of a key is its first handoff, also where later ones are taken as well.
-                if self.store.get(Role::Intake, &key).is_none() {
-                    let record = json!({"key": key, "receivedAt": received_at.to_string(), "handoff": body});
-                    self.store.put(Role::Intake, &key, record, now);
-                }
-                *self.per_key.entry(key.clone()).or_default() += 1;
-                self.deliveries.push(Delivery { key, received_at, handoff: body });
-            }
+            Change::Record { role, id, value } => self.store_record(role, &id, value, now),
+            Change::Handoff { key, received_at, body } => self.take_handoff(key, received_at, body),
         }
-        self.generation += 1;
+    }
+
+    fn take_handoff(&mut self, key: String, received_at: Timestamp, handoff: Value) {
+        // The record of a key is its first handoff, also where later ones are taken as well.
+        if self.store.get(Role::Intake, &key).is_none() {
+            let record = json!({"key": key, "receivedAt": received_at.to_string(), "handoff": handoff});
+            self.store.put(Role::Intake, &key, record, received_at);
+        }
+        let delivery = Delivery { key, received_at, handoff };
+        if let (Some(journal), Some(record)) = (&mut self.journal, self.store.get(Role::Intake, &delivery.key)) {
+            let (role, id, record) = (Role::Intake, delivery.key.as_str().into(), Cow::Borrowed(record));
+            // In one line: after a restart the key and its delivery are there, or neither is.
+            journal.add(&[Entry::Record { role, id, record }, Entry::Delivery(Cow::Borrowed(&delivery))]);
+        }
+        self.deliver(delivery);
+    }
+
+    fn store_record(&mut self, role: Role, id: &str, value: Value, now: Timestamp) {
+        self.store.put(role, id, value, now);
+        if let (Some(journal), Some(record)) = (&mut self.journal, self.store.get(role, id)) {
+            journal.add(&[Entry::Record { role, id: id.into(), record: Cow::Borrowed(record) }]);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        *self.per_key.entry(delivery.key.clone()).or_default() += 1;
+        self.deliveries.push(delivery);
+    }
+
+    /// Everything that a state file has to say.
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let settings = [Entry::Settings(Cow::Borrowed(&self.settings)), Entry::Revision(self.store.revision())];
+        let of_role = |role| {
+            let records = self.store.iter(role);
+            records.map(move |(id, record)| Entry::Record {
+                role,
+                id: Cow::Borrowed(id),
+                record: Cow::Borrowed(record),
+            })
+        };
+        let deliveries = self.deliveries.iter().map(|delivery| Entry::Delivery(Cow::Borrowed(delivery)));
+        settings.into_iter().chain(Role::ALL.into_iter().flat_map(of_role)).chain(deliveries)
     }
 
     fn people_edit(&mut self, call: &Call, edits: &[(Arc<str>, Edit)]) {
@@ -211,14 +283,6 @@ impl World {
                 None => drop(self.remove(role, &record)),
             }
         }
-    }
-
-    fn take_deliveries(&mut self, deliveries: Vec<Delivery>) {
-        self.per_key.clear();
-        for delivery in &deliveries {
-            *self.per_key.entry(delivery.key.clone()).or_default() += 1;
-        }
-        self.deliveries = deliveries;
     }
 }
 

@@ -388,4 +388,4 @@ fn any_revision(reply: &Success) -> Revision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

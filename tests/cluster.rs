@@ -1,0 +1,11 @@
+//! The whole operator against a real API server and six systems of its own per test.
+//!
+//! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
+//! that the API server holds, never the operator's own word for it.
+
+#[path = "cluster/clean.rs"]
+mod clean;
+#[path = "cluster/stage.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod stage;
+mod support;

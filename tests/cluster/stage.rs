@@ -1,0 +1,500 @@
+//! A stage: one namespace on the real API server, with six systems of its own and the operator watching.
+//!
+//! The API server and one operator are shared by all tests of this binary; a test that kills or stops an operator starts
+//! its own, which watches that test's namespace alone.
+
+use crate::support::controlplane::{ControlPlane, repository};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
+use releaseclosure::sandbox::{self, Config, Handle, Role, Rule, Sandbox, Seed};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a wait goes on before it fails its test: far longer than anything should take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The operator's account, as the shipped manifests name it.
+const ACCOUNT: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
+
+/// The API server that all tests share, with kinds, roles and policies installed.
+pub fn plane() -> &'static ControlPlane {
+    static PLANE: OnceLock<ControlPlane> = OnceLock::new();
+    PLANE.get_or_init(|| {
+        let plane = ControlPlane::start();
+        plane.install_crds();
+        for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
+            plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
+        }
+        plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
+        plane
+    })
+}
+
+/// The operator that watches every namespace but those that have their own. It acts as its ServiceAccount, with exactly
+/// the shipped role.
+pub fn shared_operator() {
+    static OPERATOR: OnceLock<Operator> = OnceLock::new();
+    OPERATOR.get_or_init(|| {
+        let plane = plane();
+        let token = plane.kubectl(&[
+            "-n",
+            "releaseclosure-system",
+            "create",
+            "token",
+            "releaseclosure-operator",
+            "--duration=3h",
+        ]);
+        let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
+        let mut config = admin;
+        config["users"][0]["user"] = json!({ "token": token.trim() });
+        let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
+        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+        Operator::start(file, &["--lease-namespace=releaseclosure-system"])
+    });
+}
+
+/// An operator of its own process. Killed when dropped, and with the process that started it.
+pub struct Operator {
+    /// A shell that holds a pipe from here; it kills the operator when the pipe ends.
+    keeper: Child,
+    pid: u32,
+    /// Where it logs.
+    pub log: PathBuf,
+    /// Where it serves metrics and probes.
+    pub metrics: String,
+}
+
+impl Operator {
+    /// Starts one, and waits until its caches are complete.
+    pub fn start(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
+        let operator = Operator::launch(kubeconfig, flags);
+        let start = Instant::now();
+        while !operator.logged("the cache of unfinished closures is complete") {
+            assert!(start.elapsed() < PATIENCE, "the operator does not come up:\n{}", operator.read_log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        operator
+    }
+
+    /// Starts one, which may stand by for now.
+    pub fn launch(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let log = kubeconfig.with_file_name(format!("operator-{count}.log"));
+        let script = r#"exec 3<&0; "$@" 2>>"$LOG" </dev/null & pid=$!; echo "$pid"; cat <&3 >/dev/null; kill -9 "$pid" 2>/dev/null"#;
+        let port = free_port();
+        let mut keeper = Command::new("bash")
+            .args([
+                "-c",
+                script,
+                "bash",
+                env!("CARGO_BIN_EXE_releaseclosure"),
+                "operator",
+                "--allow-loopback-connections",
+            ])
+            .arg(format!("--metrics-bind-address=127.0.0.1:{port}"))
+            .args(flags)
+            .env("KUBECONFIG", &kubeconfig)
+            .env("RUST_LOG", "info,releaseclosure=debug")
+            .env("LOG", &log)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash can be started");
+        let mut pid = String::new();
+        BufReader::new(keeper.stdout.take().expect("stdout is a pipe")).read_line(&mut pid).expect("the pid is told");
+        let pid = pid.trim().parse().expect("a pid is a number");
+        Operator { keeper, pid, log, metrics: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid.to_string()]).status().expect("kill can be run");
+        assert!(sent.success(), "the operator is gone already:\n{}", self.read_log());
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(self) {
+        self.signal("-KILL");
+    }
+
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// What it has logged.
+    pub fn read_log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it has logged this.
+    pub fn logged(&self, what: &str) -> bool {
+        self.read_log().contains(what)
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What a stage is set up with.
+#[derive(Clone)]
+pub struct Setup {
+    /// What the systems hold.
+    pub seed: Seed,
+    /// The playbook's policy.
+    pub policy: Value,
+    /// What the intake's connection promises.
+    pub delivery: &'static str,
+    /// The connections' limits.
+    pub limits: Value,
+    /// Whether the shared operator works on it; else the test starts its own.
+    pub shared: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            seed: sandbox::generate(1),
+            policy: json!({"retry": {"initial": "200ms", "max": "2s"}}),
+            delivery: "IdempotencyKey",
+            limits: json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "5s"}),
+            shared: true,
+        }
+    }
+}
+
+/// One namespace and its six systems.
+pub struct Stage {
+    /// The namespace.
+    pub namespace: String,
+    /// The administrator's client.
+    pub client: Client,
+    /// The six systems.
+    pub handle: Handle,
+    /// Closures.
+    pub closures: Api<ReleaseClosure>,
+    /// Packets.
+    pub packets: Api<FollowUpPacket>,
+}
+
+impl Stage {
+    /// A stage as most tests want it: one release, ready to be closed.
+    pub async fn new(name: &str) -> Stage {
+        Stage::with(name, Setup::default()).await
+    }
+
+    /// A stage as this test wants it.
+    pub async fn with(name: &str, setup: Setup) -> Stage {
+        let namespace = name.to_owned();
+        let plane = tokio::task::spawn_blocking(plane).await.unwrap();
+        let client = client(plane).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let handle = sandbox::start(Config { seed: setup.seed.clone(), ..Config::default() }, listener).await.unwrap();
+        let stage = Stage {
+            closures: Api::namespaced(client.clone(), &namespace),
+            packets: Api::namespaced(client.clone(), &namespace),
+            namespace,
+            client,
+            handle,
+        };
+        stage.install(&setup).await;
+        if setup.shared {
+            tokio::task::spawn_blocking(shared_operator).await.unwrap();
+            stage.settled_in().await;
+        }
+        stage
+    }
+
+    async fn install(&self, setup: &Setup) {
+        let namespace = &self.namespace;
+        let mut all = vec![
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
+                "stringData": {"token": "a-token-that-shall-never-show"}}),
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                "metadata": {"name": "operator-secrets", "namespace": namespace},
+                "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": "operator-secrets", "namespace": namespace},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
+        ];
+        for (name, role) in SYSTEMS {
+            all.push(self.connection(name, role, setup));
+        }
+        all.push(json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClosurePlaybook",
+        "metadata": {"name": "engineering-release", "namespace": namespace},
+        "spec": {
+            "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
+            "archive": {"connectionRef": {"name": "archive"},
+                "requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]},
+            "checklist": {"connectionRef": {"name": "checklist"}},
+            "tracker": {"connectionRef": {"name": "tracker"}, "approvedState": "Approved",
+                "approvableStates": ["InReview"]},
+            "queue": {"connectionRef": {"name": "queue"}},
+            "intake": {"connectionRef": {"name": "intake"}},
+            "policy": setup.policy,
+        }}));
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
+        let plane = plane();
+        tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
+    }
+
+    /// A connection to this stage's systems in one role.
+    pub fn connection(&self, name: &str, role: &str, setup: &Setup) -> Value {
+        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"allowedRoles": [role], "allowPlaintext": true, "limits": setup.limits,
+                "links": {"record": format!("https://{name}.example.com/{{id}}")},
+                "http": {"endpoint": self.handle.endpoint(), "delivery": setup.delivery,
+                    "tokenSecretRef": {"name": "sandbox-token", "key": "token"}}}})
+    }
+
+    /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
+    pub async fn settled_in(&self) {
+        let namespace = self.namespace.clone();
+        let plane = plane();
+        tokio::task::spawn_blocking(move || {
+            for kind in ["systemconnections", "closureplaybooks"] {
+                plane.kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
+            }
+        })
+        .await
+        .unwrap();
+        self.sandbox().clear_requests();
+    }
+
+    /// An operator that watches this namespace alone, with the administrator's rights.
+    pub async fn operator(&self) -> Operator {
+        let (namespace, kubeconfig) = (self.namespace.clone(), plane().kubeconfig());
+        let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
+        tokio::task::spawn_blocking(move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str)))
+            .await
+            .unwrap()
+    }
+
+    /// The six systems.
+    pub fn sandbox(&self) -> &Sandbox {
+        self.handle.sandbox()
+    }
+
+    /// The closure of the `number`-th made-up release, its records named.
+    pub fn closure(&self, number: usize) -> Value {
+        let review =
+            self.sandbox().record(Role::Governance, &format!("RR-load-{number:05}")).expect("a seeded review").value;
+        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ReleaseClosure",
+        "metadata": {"name": format!("load-{number:05}-rv1"), "namespace": self.namespace},
+        "spec": {
+            "playbookRef": {"name": "engineering-release"},
+            "release": review["release"], "milestone": review["milestone"], "evidence": review["evidence"],
+            "review": {"id": review["id"], "version": review["version"],
+                "acceptedEvent": {"id": review["acceptedEvent"]["id"], "source": "/governance/reviews",
+                    "time": "2026-11-20T10:00:00Z"}},
+            "records": {"tracker": format!("REL-{number:05}"), "checklist": format!("CHK-{number:05}"),
+                "queueEntry": format!("Q-{number:05}")},
+            "coordinator": "release-coordinators",
+        }})
+    }
+
+    /// Creates a closure and says its name.
+    pub async fn create(&self, closure: &Value) -> String {
+        let object: ReleaseClosure = serde_json::from_value(closure.clone()).expect("a closure");
+        self.closures.create(&PostParams::default(), &object).await.expect("the closure is let in").name_any()
+    }
+
+    /// Creates the closure of the first release.
+    pub async fn start(&self) -> String {
+        self.create(&self.closure(1)).await
+    }
+
+    /// The closure as it is now.
+    pub async fn get(&self, name: &str) -> ReleaseClosure {
+        self.closures.get(name).await.expect("the closure is there")
+    }
+
+    /// Waits until it is so of a closure, and gives it back.
+    pub async fn wait(&self, name: &str, what: &str, so: impl Fn(&ReleaseClosure) -> bool) -> ReleaseClosure {
+        let start = Instant::now();
+        loop {
+            // The API server may be restarting under the test.
+            if let Ok(closure) = self.closures.get(name).await {
+                if so(&closure) {
+                    return closure;
+                }
+                assert!(
+                    start.elapsed() < PATIENCE,
+                    "{}/{name} is not {what}: {}",
+                    self.namespace,
+                    serde_json::to_string_pretty(&closure.status).unwrap()
+                );
+            }
+            assert!(start.elapsed() < PATIENCE, "{}/{name}: no answer", self.namespace);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a closure is closed.
+    pub async fn closed(&self, name: &str) -> ReleaseClosure {
+        self.wait(name, "closed", |closure| ready(closure) == ("True".to_owned(), "Closed".to_owned())).await
+    }
+
+    /// Waits until a closure is halted, and its packet there.
+    pub async fn halted(&self, name: &str) -> (ReleaseClosure, FollowUpPacket) {
+        let closure = self.wait(name, "halted", |closure| is_true(closure, "Stalled")).await;
+        let packet = closure.status.as_ref().unwrap().halt.as_ref().expect("a halt").packet_ref.name.clone();
+        let start = Instant::now();
+        loop {
+            if let Ok(found) = self.packets.get(&packet).await {
+                return (closure, found);
+            }
+            assert!(start.elapsed() < PATIENCE, "packet {packet} does not appear");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a closure waits for this reason.
+    pub async fn waiting(&self, name: &str, reason: &str) -> ReleaseClosure {
+        self.wait(name, reason, |closure| condition(closure, "Reconciling").is_some_and(|(_, found)| found == reason))
+            .await
+    }
+
+    /// Puts a coordinator's resolution on a packet.
+    pub async fn resolve(&self, packet: &FollowUpPacket, decision: &str, handoff: Option<&str>) {
+        let mut resolution = json!({"decision": decision, "haltId": packet.spec.halt_id, "resolvedBy": "admin"});
+        if let Some(handoff) = handoff {
+            resolution["handoff"] = json!(handoff);
+        }
+        let patch = Patch::Merge(json!({"spec": {"resolution": resolution}}));
+        self.packets
+            .patch(&packet.name_any(), &PatchParams::default(), &patch)
+            .await
+            .expect("the resolution is let in");
+    }
+
+    /// A merge patch on a closure.
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.closures.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the patch is let in");
+    }
+
+    /// Deletes a closure and waits until it is gone.
+    pub async fn delete(&self, name: &str) {
+        self.closures.delete(name, &DeleteParams::default()).await.expect("the closure is deleted");
+        while self.closures.get_opt(name).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Every packet of the namespace.
+    pub async fn all_packets(&self) -> Vec<FollowUpPacket> {
+        self.packets.list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// Sets a fault; see the sandbox's rules.
+    pub fn fault(&self, rule: Value) -> String {
+        let rule: Rule = serde_json::from_value(rule).expect("a rule");
+        self.sandbox().add_fault(rule).expect("a rule that can be").to_string()
+    }
+
+    /// Waits until a rule holds this many requests.
+    pub async fn holds(&self, fault: &str, count: usize) {
+        let start = Instant::now();
+        while self.sandbox().held().iter().filter(|held| *held.fault == *fault).count() < count {
+            assert!(start.elapsed() < PATIENCE, "{fault} holds no request; {:?}", self.sandbox().held());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the systems were asked since the requests were last cleared, probes left out, as `METHOD role record`.
+    pub fn requests(&self) -> Vec<String> {
+        let all = self.sandbox().requests(0);
+        let own = all.iter().filter(|entry| !entry.path.contains("releaseclosure-probe"));
+        own.map(|entry| {
+            let role = entry.role.map_or("unknown", Role::name);
+            format!("{} {role} {}", entry.method, entry.record.as_deref().unwrap_or("look-up"))
+        })
+        .collect()
+    }
+
+    /// How many of them are of this kind: a method and a system.
+    pub fn count(&self, method: &str, role: &str) -> usize {
+        let start = format!("{method} {role} ");
+        self.requests().iter().filter(|request| request.starts_with(&start)).count()
+    }
+
+    /// How many changes took effect, by system.
+    pub fn writes(&self) -> BTreeMap<String, usize> {
+        let mut writes = BTreeMap::new();
+        for entry in self.sandbox().requests(0).iter().filter(|entry| entry.applied) {
+            *writes.entry(entry.role.map_or("unknown", Role::name).to_owned()).or_insert(0) += 1;
+        }
+        writes
+    }
+
+    /// A record of one of the systems.
+    pub fn record(&self, role: Role, id: &str) -> Value {
+        (*self.sandbox().record(role, id).expect("the record is there").value).clone()
+    }
+
+    /// Sees to it that nothing goes on: no request to any system for so long.
+    pub async fn quiet(&self, how_long: Duration) {
+        let before = self.requests();
+        tokio::time::sleep(how_long).await;
+        assert_eq!(self.requests()[before.len()..], Vec::<String>::new()[..], "requests after the end");
+    }
+}
+
+/// The six connections of a stage, and their roles.
+pub const SYSTEMS: [(&str, &str); 6] = [
+    ("governance", "Governance"),
+    ("archive", "Archive"),
+    ("checklist", "Checklist"),
+    ("tracker", "Tracker"),
+    ("queue", "Queue"),
+    ("intake", "Intake"),
+];
+
+/// A client for the administrator, of this test's own runtime.
+pub async fn client(plane: &ControlPlane) -> Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
+}
+
+/// Status and reason of a condition.
+pub fn condition(closure: &ReleaseClosure, kind: &str) -> Option<(String, String)> {
+    let conditions = &closure.status.as_ref()?.conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((found.status.clone(), found.reason.clone()))
+}
+
+/// Whether a condition is true.
+pub fn is_true(closure: &ReleaseClosure, kind: &str) -> bool {
+    condition(closure, kind).is_some_and(|(status, _)| status == "True")
+}
+
+/// Status and reason of Ready.
+pub fn ready(closure: &ReleaseClosure) -> (String, String) {
+    condition(closure, "Ready").unwrap_or_default()
+}
+
+/// The outcomes of the five steps.
+pub fn outcomes(closure: &ReleaseClosure) -> Vec<String> {
+    let steps = closure.status.iter().flat_map(|status| &status.steps);
+    steps.map(|step| step.outcome.as_str().to_owned()).collect()
+}

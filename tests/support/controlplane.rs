@@ -1,0 +1,172 @@
+//! A real API server for tests: etcd, kube-apiserver, some controllers and kubectl in one binary of `tests/controlplane`.
+//!
+//! The server stops when the process that started it ends, however it ends: it reads its stdin, and the other end of that
+//! pipe is held here. No cluster but this one is ever spoken to: `KUBECONFIG` is taken from no environment and handed to
+//! no child.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running control plane. Stops when dropped, and with the process.
+pub struct ControlPlane {
+    child: Child,
+    home: PathBuf,
+    kubectl: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts one with an empty etcd, and waits until it is ready.
+    pub fn start() -> ControlPlane {
+        let binary = binary();
+        let home = fresh_directory();
+        let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
+        let mut child = Command::new(&binary)
+            .args(["serve", "--ephemeral", "--stdin-lifeline", "--kubeconfig"])
+            .arg(home.join("kubeconfig"))
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
+        assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
+        // Whatever it prints from now on is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        ControlPlane { child, kubectl: binary.with_file_name("kubectl"), home }
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.home.join("kubeconfig")
+    }
+
+    /// A kubectl that knows this cluster alone. Arguments are to be added.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env_remove("KUBECONFIG").env("HOME", &self.home).arg("--kubeconfig").arg(self.kubeconfig());
+        command
+    }
+
+    /// Runs kubectl and says how it ended.
+    pub fn try_kubectl(&self, args: &[&str]) -> Ran {
+        Ran::of(args, self.command().args(args).output().expect("kubectl can be started"))
+    }
+
+    /// Runs kubectl, which must succeed, and gives back what it printed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args).out()
+    }
+
+    /// Runs kubectl with this text as its standard input; for `-f -`.
+    pub fn try_kubectl_with(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command();
+        let mut child = command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl can be started");
+        child.stdin.take().expect("stdin is a pipe").write_all(input.as_bytes()).expect("kubectl reads its input");
+        Ran::of(args, child.wait_with_output().expect("kubectl ends"))
+    }
+
+    /// The same, which must succeed.
+    pub fn kubectl_with(&self, args: &[&str], input: &str) -> String {
+        self.try_kubectl_with(args, input).out()
+    }
+
+    /// Installs the definitions below `crds/` and waits until their kinds are served.
+    pub fn install_crds(&self) {
+        self.kubectl(&["apply", "--server-side", "-f", &repository("crds").display().to_string()]);
+        for plural in ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets"] {
+            self.kubectl(&["wait", "--for=condition=Established", &format!("crd/{plural}.releaseclosure.io")]);
+            eventually(plural, || self.try_kubectl(&["get", plural, "-A"]).ok);
+        }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+/// How a kubectl ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+    args: String,
+}
+
+impl Ran {
+    fn of(args: &[&str], output: Output) -> Ran {
+        Ran {
+            ok: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            args: args.join(" "),
+        }
+    }
+
+    /// What it printed; it must have succeeded.
+    #[track_caller]
+    pub fn out(self) -> String {
+        assert!(self.ok, "kubectl {}: {}{}", self.args, self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// What it complained of; it must have failed.
+    #[track_caller]
+    pub fn refusal(self) -> String {
+        assert!(!self.ok, "kubectl {} was let through: {}", self.args, self.stdout);
+        self.stderr
+    }
+}
+
+/// A path below the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Asks again and again until it is so.
+#[track_caller]
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not so after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The control plane's binary: the one that the environment names, else the one that `make controlplane` makes.
+fn binary() -> PathBuf {
+    let binary = std::env::var_os("RELEASECLOSURE_CONTROLPLANE")
+        .map_or_else(|| repository(".build/controlplane/controlplane"), PathBuf::from);
+    assert!(binary.is_file(), "{} is missing; make it with: make controlplane", binary.display());
+    binary
+}
+
+/// A new directory below the build's own temporary one.
+fn fresh_directory() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("controlplane-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).expect("the build's temporary directory can be written");
+    directory
+}
