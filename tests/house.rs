@@ -72,10 +72,12 @@ fn directions(source: &Source) -> Vec<String> {
     let foreign = forbidden.flat_map(|(_, paths, why)| paths.iter().map(move |path| (path, why)));
     let mut offences = Vec::new();
     for path in &source.paths {
-        if let Some(ours) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) {
-            if ours != part && MAY_NAME.iter().any(|(name, _)| *name == ours) && !allowed.contains(&ours) {
-                offences.push(format!("{part} may not name {path}"));
-            }
+        if let Some(ours) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next())
+            && ours != part
+            && MAY_NAME.iter().any(|(name, _)| *name == ours)
+            && !allowed.contains(&ours)
+        {
+            offences.push(format!("{part} may not name {path}"));
         }
         for (prefix, why) in foreign.clone() {
             if path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("::")) {

@@ -58,11 +58,11 @@ impl Source {
                 break;
             }
             at += 2;
-            if let Some(TokenTree::Group(group)) = tokens.get(at) {
-                if group.delimiter() == Delimiter::Brace {
-                    self.read_branches(&group.stream().into_iter().collect::<Vec<_>>(), &path);
-                    return at + 1;
-                }
+            if let Some(TokenTree::Group(group)) = tokens.get(at)
+                && group.delimiter() == Delimiter::Brace
+            {
+                self.read_branches(&group.stream().into_iter().collect::<Vec<_>>(), &path);
+                return at + 1;
             }
         }
         let path = self.resolve(&path);
