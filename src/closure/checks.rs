@@ -65,7 +65,7 @@ impl Report {
             check,
             reason,
             system,
-            record: Some(printable(record, super::ids::BUNDLE_MAX)),
+            record: Some(printable(record, super::ids::BUNDLE_MAX)).filter(|record| !record.is_empty()),
             field: field.to_owned(),
             expected: printable(expected, VALUE_MAX),
             observed: printable(observed, VALUE_MAX),
@@ -281,7 +281,8 @@ fn c13(facts: Facts<'_>, report: &mut Report) {
 fn c14(facts: Facts<'_>, report: &mut Report) {
     for system in [System::Governance, System::Checklist, System::Tracker, System::Queue] {
         let asked = asked_for(facts, system);
-        let at = (system, asked.unwrap_or("none given"));
+        // A look-up that found no one record has none to show, and none to link to.
+        let at = (system, asked.unwrap_or_default());
         let expected = asked.map_or_else(|| format!("one of release {}", facts.accepted.release().id), str::to_owned);
         match facts.snapshot.look(system) {
             Look::Missing if in_grace(facts, system) => {}
