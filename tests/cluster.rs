@@ -5,9 +5,20 @@
 
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/findings.rs"]
+mod findings;
+#[path = "cluster/operators.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod operators;
 #[path = "cluster/outages.rs"]
 mod outages;
+#[path = "cluster/releases.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod releases;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/witness.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod witness;

@@ -1,7 +1,8 @@
 //! A system that is away: the closure waits, says for what, writes its status once, and closes by itself when the system is
 //! back. It never halts for that.
 
-use crate::stage::{History, Setup, Stage, condition, outcomes, ready};
+use crate::stage::{Setup, Stage, condition, outcomes, ready};
+use crate::witness::History;
 use releaseclosure::api::{ReleaseClosure, ReleaseClosureStatus};
 use releaseclosure::closure::ledger::Outcome;
 use releaseclosure::sandbox::{self, Role};

@@ -1,25 +1,34 @@
 //! What coordinators and pipelines do, with the real binary against a real API server. There is no operator here: the test
 //! writes the statuses that one would.
 
-mod control_plane;
+#[path = "../support/mod.rs"]
+mod support;
 
-use control_plane::ControlPlane;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
-use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure, parse};
 use releaseclosure::closure::trace;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
+use support::controlplane::ControlPlane;
 use tokio::process::Command;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_releaseclosure");
 const HALT: &str = "h-0123456789abcdef0123";
 const AT: &str = "2026-11-20T10:00:00Z";
+
+async fn client(kubeconfig: &Path) -> Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("a configuration")).expect("a client")
+}
 
 fn command(kubeconfig: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
@@ -55,7 +64,7 @@ struct World {
 
 impl World {
     async fn new(plane: &ControlPlane, namespace: &str) -> World {
-        let client = plane.client().await;
+        let client = client(&plane.kubeconfig()).await;
         let object = json!({"metadata": {"name": namespace}});
         let object: Namespace = serde_json::from_value(object).expect("a namespace");
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
@@ -134,21 +143,21 @@ fn closed() -> Value {
 /// One API server for all of it: three seconds to start.
 #[tokio::test(flavor = "multi_thread")]
 async fn people_wait_read_resolve_and_verify() {
-    let plane = ControlPlane::start(&["--ephemeral"]);
-    plane.install_kinds().await;
+    let plane = ControlPlane::start();
+    plane.install_crds();
     tokio::join!(waiting(&plane), resuming(&plane), uncertain(&plane), forbidden(&plane), verifying(&plane));
 }
 
 async fn waiting(plane: &ControlPlane) {
     let world = World::new(plane, "waiting").await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["wait", "nobody"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "nobody"])).await;
     assert!(code == 1 && said.contains("there is no releaseclosure nobody in namespace waiting"), "{code} {said}");
 
     world.create("c").await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["wait", "c", "--timeout=1s"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "c", "--timeout=1s"])).await;
     assert!(code == 4 && said.contains("not looked at yet"), "{code} {said}");
 
-    let waits = command(&plane.kubeconfig, &world.words(&["wait", "c"])).spawn().expect("it runs");
+    let waits = command(&plane.kubeconfig(), &world.words(&["wait", "c"])).spawn().expect("it runs");
     let conditions =
         [condition("Ready", "False", "ProgressingWithRetry"), condition("Reconciling", "True", "TrackerUnavailable")];
     world.status("c", json!({"observedGeneration": 1, "progress": "1/5", "conditions": conditions})).await;
@@ -159,7 +168,7 @@ async fn waiting(plane: &ControlPlane) {
 
     world.create("halts").await;
     world.halt("halts", HALT, "MilestoneRenamed").await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["wait", "halts"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "halts"])).await;
     assert_eq!(code, 2, "{said}");
     assert!(said.contains(&format!("kubectl releaseclosure resume -n waiting halts --halt {HALT}")), "{said}");
     assert!(said.contains("x\u{fffd}y") && !said.contains('\u{202e}'), "{said}");
@@ -167,11 +176,11 @@ async fn waiting(plane: &ControlPlane) {
     world.create("given-up").await;
     let conditions = [condition("Ready", "False", "Abandoned"), condition("Stalled", "True", "Abandoned")];
     world.status("given-up", json!({"observedGeneration": 1, "completionTime": AT, "conditions": conditions})).await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["wait", "given-up"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "given-up"])).await;
     assert_eq!(code, 3, "{said}");
 
     world.create("goes").await;
-    let waits = command(&plane.kubeconfig, &world.words(&["wait", "goes"])).spawn().expect("it runs");
+    let waits = command(&plane.kubeconfig(), &world.words(&["wait", "goes"])).spawn().expect("it runs");
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.closures().delete("goes", &Default::default()).await.expect("deleted");
     let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
@@ -182,7 +191,7 @@ async fn resuming(plane: &ControlPlane) {
     let world = World::new(plane, "resuming").await;
     let go = |words: &'static [&'static str]| {
         let words = world.words(words).into_iter().map(str::to_owned).collect::<Vec<_>>();
-        let kubeconfig = plane.kubeconfig.clone();
+        let kubeconfig = plane.kubeconfig();
         async move { run(&kubeconfig, &words.iter().map(String::as_str).collect::<Vec<_>>()).await }
     };
     let closure = world.create("c").await;
@@ -193,13 +202,13 @@ async fn resuming(plane: &ControlPlane) {
 
     world.halt("c", HALT, "MilestoneRenamed").await;
     for words in [&["resume", "c", "--yes"][..], &["packet", "c"]] {
-        let (code, said) = run(&plane.kubeconfig, &world.words(words)).await;
+        let (code, said) = run(&plane.kubeconfig(), &world.words(words)).await;
         assert!(code == 1 && said.contains("try again"), "{code} {said}");
     }
     world.packet(&closure, HALT, "MilestoneRenamed").await;
 
     for words in [&["packet", "c"][..], &["packet", HALT]] {
-        let (code, said) = run(&plane.kubeconfig, &world.words(words)).await;
+        let (code, said) = run(&plane.kubeconfig(), &world.words(words)).await;
         assert_eq!(code, 0, "{said}");
         for piece in [
             "C7     tracker  REL-12  milestone.title  2026.11   2026.12",
@@ -224,7 +233,7 @@ async fn resuming(plane: &ControlPlane) {
 
     // Resumes and waits: being halted by that very halt is not the end now.
     let words = world.words(&["resume", "c", "--halt", HALT, "--note", "renamed back", "--yes", "--wait"]);
-    let waits = command(&plane.kubeconfig, &words).spawn().expect("it runs");
+    let waits = command(&plane.kubeconfig(), &words).spawn().expect("it runs");
     let mut tries = 0;
     let resolution = loop {
         match world.packets().get(HALT).await.expect("there").spec.resolution {
@@ -258,12 +267,12 @@ async fn uncertain(plane: &ControlPlane) {
         world.halt(name, id, "NotificationUncertain").await;
         world.packet(&closure, id, "NotificationUncertain").await;
     }
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["resume", "a", "--yes"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["resume", "a", "--yes"])).await;
     assert!(code == 1 && said.contains("--handoff Delivered"), "{code} {said}");
     let words = world.words(&["resume", "a", "--handoff", "NotDelivered", "--yes"]);
-    let (code, said) = run(&plane.kubeconfig, &words).await;
+    let (code, said) = run(&plane.kubeconfig(), &words).await;
     assert!(code == 0 && said.contains("after verification it is sent once"), "{code} {said}");
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["abandon", "b", "--yes"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["abandon", "b", "--yes"])).await;
     assert!(code == 0 && said.contains("give this closure up for good"), "{code} {said}");
 }
 
@@ -294,9 +303,9 @@ async fn forbidden(plane: &ControlPlane) {
         let token = accounts.create_token_request(name, &PostParams::default(), &request).await.expect("a token");
         let token = token.status.expect("answered").token;
         let mut kubeconfig: Value =
-            serde_saphyr::from_str(&std::fs::read_to_string(&plane.kubeconfig).expect("readable")).expect("YAML");
+            serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).expect("readable")).expect("YAML");
         kubeconfig["users"][0]["user"] = json!({ "token": token });
-        let file = plane.kubeconfig.with_file_name(format!("kubeconfig-{name}"));
+        let file = plane.kubeconfig().with_file_name(format!("kubeconfig-{name}"));
         std::fs::write(&file, kubeconfig.to_string()).expect("writable");
         kubeconfigs.push(file);
     }
@@ -313,7 +322,7 @@ async fn forbidden(plane: &ControlPlane) {
 async fn verifying(plane: &ControlPlane) {
     let world = World::new(plane, "verifying").await;
     let closure = world.create("c").await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["verify", "c"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["verify", "c"])).await;
     assert!(code == 1 && said.contains("not finished"), "{code} {said}");
     let uid = closure.metadata.uid.clone().expect("a uid");
     let accepted = parse::accepted(&closure.spec).expect("fit");
@@ -327,14 +336,14 @@ async fn verifying(plane: &ControlPlane) {
     status["steps"] = json!(ledger.steps);
     status["trace"] = json!({ "digest": head });
     world.status("c", status).await;
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["verify", "c", "--head", &head])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["verify", "c", "--head", &head])).await;
     assert!(code == 0 && said.contains("the trace holds") && said.contains("e-1"), "{code} {said}");
-    let (code, said) = run(&plane.kubeconfig, &world.words(&["verify", "c", "--head", "sha256:0"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["verify", "c", "--head", "sha256:0"])).await;
     assert!(code == 1 && said.contains("the status was changed"), "{code} {said}");
 
     // The same from a file, without a cluster, and with one byte changed.
     let object = world.closures().get("c").await.expect("there");
-    let file = plane.kubeconfig.with_file_name("closure.yaml");
+    let file = plane.kubeconfig().with_file_name("closure.yaml");
     let text = serde_saphyr::to_string(&object).expect("YAML");
     std::fs::write(&file, &text).expect("writable");
     let words = ["verify", "--file", file.to_str().expect("UTF-8")];
@@ -349,23 +358,16 @@ async fn verifying(plane: &ControlPlane) {
 /// Kills the API server under a waiting pipeline, starts it again, and only then closes the closure.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_survives_an_api_server_that_restarts() {
-    let directory = std::env::temp_dir().join(format!("people-{}-{}", std::process::id(), fastrand::u32(..)));
-    std::fs::create_dir(&directory).expect("a directory");
-    let dir = directory.to_str().expect("UTF-8").to_owned();
-    let plane = ControlPlane::start(&["--dir", &dir]);
-    let port = plane.port.to_string();
-    plane.install_kinds().await;
+    let plane = ControlPlane::start_restartable(&[]);
+    plane.install_crds();
     let world = World::new(&plane, "restarting").await;
     world.create("c").await;
-    let waits = command(&plane.kubeconfig, &world.words(&["wait", "c", "--timeout=2m"])).spawn().expect("it runs");
+    let words = world.words(&["wait", "c", "--timeout=2m"]);
+    let waits = command(&plane.kubeconfig(), &words).spawn().expect("it runs");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    plane.kill();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let plane = ControlPlane::start(&["--dir", &dir, "--port", &port]);
-    let world = World { client: plane.client().await, ..world };
+    tokio::task::block_in_place(|| plane.crash(Duration::from_secs(2)));
+    let world = World { client: client(&plane.kubeconfig()).await, ..world };
     world.status("c", closed()).await;
     let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
     assert!(code == 0 && said.contains("the API server gives no answer; still waiting"), "{code} {said}");
-    plane.kill();
-    std::fs::remove_dir_all(&directory).expect("removable");
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -19,8 +19,8 @@ pub struct ControlPlane {
     child: Mutex<Child>,
     home: PathBuf,
     kubectl: PathBuf,
-    /// Where it keeps its data, as flags; the same ones start it again on them.
-    data: Vec<String>,
+    /// With what it was started, and is started again.
+    flags: Vec<String>,
 }
 
 impl ControlPlane {
@@ -29,38 +29,41 @@ impl ControlPlane {
         ControlPlane::launch(fresh_directory(), vec!["--ephemeral".to_owned()])
     }
 
-    /// Starts one that can be restarted: its data, its address and its certificates last.
-    pub fn start_lasting(flags: &[&str]) -> ControlPlane {
+    /// One that can be stopped or killed and started again, with the same address, certificates and objects.
+    pub fn start_restartable(flags: &[&str]) -> ControlPlane {
         let home = fresh_directory();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("there is a free port").port();
-        let mut data = vec![format!("--dir={}", home.join("data").display()), format!("--port={port}")];
-        data.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        ControlPlane::launch(home, data)
+        let mut all = vec![format!("--dir={}", home.join("data").display())];
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let mut plane = ControlPlane::launch(home, all);
+        let kubeconfig = std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig");
+        let port = kubeconfig.split_once("https://127.0.0.1:").expect("an address").1;
+        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+        plane.flags.push(format!("--port={port}"));
+        plane
     }
 
-    fn launch(home: PathBuf, data: Vec<String>) -> ControlPlane {
-        let child = serve(&home, &data);
-        ControlPlane { child: Mutex::new(child), kubectl: binary().with_file_name("kubectl"), home, data }
+    fn launch(home: PathBuf, flags: Vec<String>) -> ControlPlane {
+        let child = Mutex::new(serve(&home, &flags));
+        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home, flags }
     }
 
-    /// Stops a lasting one. Whoever asks it anything is refused from then on.
-    pub fn stop(&self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(child.stdin.take());
-        child.wait().expect("the control plane ends");
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a stopped one again on its data, at its address.
-    pub fn start_again(&self) {
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = serve(&self.home, &self.data);
+    /// Kills a restartable one, leaves it dead for a while, and starts it again.
+    pub fn crash(&self, down: Duration) {
+        let mut child = self.child();
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        std::thread::sleep(down);
+        *child = serve(&self.home, &self.flags);
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill can be run");
-        assert!(sent.success(), "the control plane is gone");
+        let sent = Command::new("kill").args([signal, &self.child().id().to_string()]).status();
+        assert!(sent.expect("kill can be run").success(), "the control plane is gone");
     }
 
     /// The administrator's kubeconfig.
@@ -123,28 +126,6 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Runs the server and waits until it is ready.
-fn serve(home: &Path, data: &[String]) -> Child {
-    let binary = binary();
-    let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
-    let mut child = Command::new(&binary)
-        .args(["serve", "--stdin-lifeline", "--kubeconfig"])
-        .arg(home.join("kubeconfig"))
-        .args(data)
-        .env_remove("KUBECONFIG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
-    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
-    assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
-    // Whatever it prints from now on is read, so that it never waits for a reader.
-    std::thread::spawn(move || lines.for_each(drop));
-    child
-}
-
 /// How a kubectl ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -182,12 +163,35 @@ impl Ran {
     }
 }
 
+/// Starts the server and waits until it is ready. It ends when its standard input does.
+fn serve(home: &Path, flags: &[String]) -> Child {
+    let binary = binary();
+    let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
+    let mut child = Command::new(&binary)
+        .args(["serve", "--stdin-lifeline", "--kubeconfig"])
+        .arg(home.join("kubeconfig"))
+        .args(flags)
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
+    assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
+    // Whatever it prints from now on is read, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
 /// A path below the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Asks again and again until it is so.
+#[allow(clippy::disallowed_methods, reason = "for tests without a runtime: there are no other tasks to stop")]
 #[track_caller]
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
