@@ -7,6 +7,10 @@
 mod clean;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/lost_replies.rs"]
+mod lost_replies;
+#[path = "cluster/misfortunes.rs"]
+mod misfortunes;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;
