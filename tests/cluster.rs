@@ -7,6 +7,8 @@
 mod between;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/crashes.rs"]
+mod crashes;
 #[path = "cluster/findings.rs"]
 mod findings;
 #[path = "cluster/lost_replies.rs"]
