@@ -3,6 +3,10 @@
 //! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
 //! that the API server holds, never the operator's own word for it.
 
+#[path = "cluster/again.rs"]
+mod again;
+#[path = "cluster/announcements.rs"]
+mod announcements;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/clean.rs"]
@@ -20,6 +24,8 @@ mod misfortunes;
 mod operators;
 #[path = "cluster/outages.rs"]
 mod outages;
+#[path = "cluster/processes.rs"]
+mod processes;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
