@@ -435,8 +435,7 @@ fn watch_closures(
     reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
         .filter_map(|event| future::ready(event.ok()))
         .flat_map(move |event| {
-            context.siblings.apply(&event);
-            let mut woken = Vec::new();
+            let mut woken = context.objects(&context.siblings.apply(&event));
             match &event {
                 Event::Init => {}
                 Event::InitDone => {
@@ -458,8 +457,7 @@ fn watch_closures(
                     if let Some(uid) = &object.metadata.uid {
                         context.forget(uid);
                     }
-                    let siblings = context.siblings.of_key(&namespace, object.key().as_str());
-                    woken.extend(siblings.iter().map(|(name, _)| ObjectRef::new(name).within(&namespace)));
+                    woken.extend(context.objects(&[(namespace, object.key().as_str().to_owned())]));
                 }
             }
             futures::stream::iter(woken)
@@ -485,7 +483,7 @@ fn watch_packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl Futu
     let watching = async move {
         let mut events = pin!(events_of(api, config));
         while let Some(event) = events.next().await {
-            context.holds.apply(&event);
+            context.wake(&context.holds.apply(&event));
             match event {
                 Event::InitDone => once.tell(),
                 Event::Apply(packet) | Event::Delete(packet) => {
