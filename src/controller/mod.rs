@@ -523,9 +523,10 @@ fn watch_playbooks(
                     }
                 }
                 Event::Apply(playbook) => {
+                    // Also after every change of the status alone: of two verdicts that were written at once, one lost.
+                    judge(&context, &playbook).await;
                     let version = (playbook.uid(), playbook.metadata.generation);
                     if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {
-                        judge(&context, &playbook).await;
                         let name = playbook.name_any();
                         context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
                             closure.spec.playbook_ref.name == name
