@@ -15,6 +15,8 @@ mod clean;
 mod crashes;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/halts.rs"]
+mod halts;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]
