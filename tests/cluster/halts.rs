@@ -347,3 +347,31 @@ async fn the_worst_case_fits_a_status() {
     assert!(size < 16 * 1024, "{size} bytes");
     assert!(stage.writes().is_empty());
 }
+
+#[tokio::test]
+async fn findings_on_the_longest_names_fit_a_status_too() {
+    let mut seed = sandbox::generate(1);
+    // Names of the greatest length, and a bundle that lacks every one of many artifacts.
+    let segment = "b".repeat(127);
+    let bundle = [segment.as_str(); 4].join("/");
+    seed.reviews[0]["evidence"]["bundle"] = json!(bundle);
+    seed.bundles[0]["bundle"] = json!(bundle);
+    seed.bundles[0]["artifacts"] = json!([]);
+    let stage = Stage::with("halt-long", Setup { seed, ..Setup::default() }).await;
+    let kinds: Vec<String> = (10..42).map(|number| format!("{number}{}", "k".repeat(62))).collect();
+    let rules = json!({"spec": {"archive": {"requiredArtifacts": &kinds}}}).to_string();
+    let (plane, namespace) = (stage.plane, stage.namespace.clone());
+    let patch = move || {
+        let words = ["-n", &namespace, "patch", "closureplaybook", "engineering-release", "--type=merge", "-p", &rules];
+        plane.kubectl(&words)
+    };
+    tokio::task::spawn_blocking(patch).await.unwrap();
+    let name = stage.start().await;
+    let (closure, packet) = stage.halted(&name).await;
+    let halt = closure.status.as_ref().unwrap().halt.clone().unwrap();
+    let omitted = usize::try_from(halt.findings_omitted.unwrap()).unwrap();
+    assert_eq!(halt.findings.len() + omitted, kinds.len());
+    assert_eq!(packet.spec.findings, halt.findings);
+    let size = serde_json::to_vec(&closure.status).unwrap().len();
+    assert!(size < 16 * 1024, "{size} bytes with {} findings", halt.findings.len());
+}
