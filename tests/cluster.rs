@@ -9,8 +9,12 @@ mod already;
 mod between;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/duplicates.rs"]
+mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/modes.rs"]
+mod modes;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
