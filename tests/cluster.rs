@@ -9,6 +9,8 @@ mod already;
 mod between;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/contention.rs"]
+mod contention;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
 #[path = "cluster/findings.rs"]
@@ -22,3 +24,5 @@ mod releases;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/waits.rs"]
+mod waits;
