@@ -3,12 +3,18 @@
 //! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
 //! that the API server holds, never the operator's own word for it.
 
+#[path = "cluster/already.rs"]
+mod already;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/duplicates.rs"]
+mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/modes.rs"]
+mod modes;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;
