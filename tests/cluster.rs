@@ -9,10 +9,16 @@ mod already;
 mod between;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/crashes.rs"]
+mod crashes;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/lost_replies.rs"]
+mod lost_replies;
+#[path = "cluster/misfortunes.rs"]
+mod misfortunes;
 #[path = "cluster/modes.rs"]
 mod modes;
 #[path = "cluster/operators.rs"]

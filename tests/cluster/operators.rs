@@ -107,6 +107,7 @@ impl Operator {
             .env("LOG", &log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("bash can be started");
         let mut pid = String::new();
