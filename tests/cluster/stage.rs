@@ -20,43 +20,44 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The operator's account, as the shipped manifests name it.
-const ACCOUNT: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
+pub const ACCOUNT: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
 
 /// The API server that all tests share, with kinds, roles and policies installed.
 pub fn plane() -> &'static ControlPlane {
     static PLANE: OnceLock<ControlPlane> = OnceLock::new();
     PLANE.get_or_init(|| {
         let plane = ControlPlane::start();
-        plane.install_crds();
-        for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
-            plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
-        }
-        plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
+        furnish(&plane);
         plane
     })
+}
+
+/// Installs kinds, roles and policies as shipped.
+pub fn furnish(plane: &ControlPlane) {
+    plane.install_crds();
+    for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
+        plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
+    }
+    plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
 }
 
 /// The operator that watches every namespace but those that have their own. It acts as its ServiceAccount, with exactly
 /// the shipped role.
 pub fn shared_operator() {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| {
-        let plane = plane();
-        let token = plane.kubectl(&[
-            "-n",
-            "releaseclosure-system",
-            "create",
-            "token",
-            "releaseclosure-operator",
-            "--duration=3h",
-        ]);
-        let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
-        let mut config = admin;
-        config["users"][0]["user"] = json!({ "token": token.trim() });
-        let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
-        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
-        Operator::start(file, &["--lease-namespace=releaseclosure-system"])
-    });
+    OPERATOR.get_or_init(|| Operator::start(account(plane()), &["--lease-namespace=releaseclosure-system"]));
+}
+
+/// A kubeconfig for the operator's ServiceAccount, with exactly the shipped role.
+pub fn account(plane: &ControlPlane) -> PathBuf {
+    let token =
+        plane.kubectl(&["-n", "releaseclosure-system", "create", "token", "releaseclosure-operator", "--duration=3h"]);
+    let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
+    let mut config = admin;
+    config["users"][0]["user"] = json!({ "token": token.trim() });
+    let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
+    std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    file
 }
 
 /// An operator of its own process. Killed when dropped, and with the process that started it.
@@ -164,6 +165,8 @@ pub struct Setup {
     pub limits: Value,
     /// Whether the shared operator works on it; else the test starts its own.
     pub shared: bool,
+    /// The API server it is on.
+    pub plane: fn() -> &'static ControlPlane,
 }
 
 impl Default for Setup {
@@ -174,6 +177,7 @@ impl Default for Setup {
             delivery: "IdempotencyKey",
             limits: json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "5s"}),
             shared: true,
+            plane,
         }
     }
 }
@@ -182,6 +186,8 @@ impl Default for Setup {
 pub struct Stage {
     /// The namespace.
     pub namespace: String,
+    /// The API server it is on.
+    pub plane: &'static ControlPlane,
     /// The administrator's client.
     pub client: Client,
     /// The six systems.
@@ -201,7 +207,7 @@ impl Stage {
     /// A stage as this test wants it.
     pub async fn with(name: &str, setup: Setup) -> Stage {
         let namespace = name.to_owned();
-        let plane = tokio::task::spawn_blocking(plane).await.unwrap();
+        let plane = tokio::task::spawn_blocking(setup.plane).await.unwrap();
         let client = client(plane).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handle = sandbox::start(Config { seed: setup.seed.clone(), ..Config::default() }, listener).await.unwrap();
@@ -209,6 +215,7 @@ impl Stage {
             closures: Api::namespaced(client.clone(), &namespace),
             packets: Api::namespaced(client.clone(), &namespace),
             namespace,
+            plane,
             client,
             handle,
         };
@@ -251,7 +258,7 @@ impl Stage {
             "policy": setup.policy,
         }}));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
-        let plane = plane();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
@@ -268,7 +275,7 @@ impl Stage {
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
     pub async fn settled_in(&self) {
         let namespace = self.namespace.clone();
-        let plane = plane();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || {
             for kind in ["systemconnections", "closureplaybooks"] {
                 plane.kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
@@ -281,7 +288,7 @@ impl Stage {
 
     /// An operator that watches this namespace alone, with the administrator's rights.
     pub async fn operator(&self) -> Operator {
-        let (namespace, kubeconfig) = (self.namespace.clone(), plane().kubeconfig());
+        let (namespace, kubeconfig) = (self.namespace.clone(), self.plane.kubeconfig());
         let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
         tokio::task::spawn_blocking(move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str)))
             .await

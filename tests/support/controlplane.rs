@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const AUDIT_LOG: &str = "audit.log";
+
 /// A running control plane. Stops when dropped, and with the process.
 pub struct ControlPlane {
     child: Child,
@@ -23,12 +25,22 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one with an empty etcd, and waits until it is ready.
     pub fn start() -> ControlPlane {
+        ControlPlane::launch(|_| None)
+    }
+
+    /// The same, and every request to it can be read in [`ControlPlane::audit_log`] by the time it is answered.
+    pub fn audited() -> ControlPlane {
+        ControlPlane::launch(|home| Some(format!("--audit-log={}", home.join(AUDIT_LOG).display())))
+    }
+
+    fn launch(flag: impl Fn(&Path) -> Option<String>) -> ControlPlane {
         let binary = binary();
         let home = fresh_directory();
         let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
         let mut child = Command::new(&binary)
             .args(["serve", "--ephemeral", "--stdin-lifeline", "--kubeconfig"])
             .arg(home.join("kubeconfig"))
+            .args(flag(&home))
             .env_remove("KUBECONFIG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,6 +58,11 @@ impl ControlPlane {
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.home.join("kubeconfig")
+    }
+
+    /// What was asked of one that is [`ControlPlane::audited`]: a JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.home.join(AUDIT_LOG)
     }
 
     /// A kubectl that knows this cluster alone. Arguments are to be added.
