@@ -1,9 +1,10 @@
 //! Finishes the paperwork of an accepted release-readiness review, and nothing else.
 //!
-//! In reading order: [`closure`] is the pure core that decides; [`roles`] are the systems it decides about, as traits, and
-//! [`providers`] the products behind them; [`api`] are the four kinds on the wire; [`controller`] drives the core from
-//! one to the other. [`settings`] is what a person may say at the start; [`lease`] sees to it that one replica acts;
-//! [`telemetry`] and [`health`] tell how it goes. [`sandbox`] is all six systems in one process, to try it on.
+//! In reading order: [`api`] is what is asked for, as it appears on the wire; [`closure`] is the pure core that decides;
+//! [`roles`] are the systems it decides about, as traits, and [`providers`] the products that play them; [`controller`]
+//! drives the core from one to the other. [`settings`] is what may be said at the start; [`lease`] sees to it that one
+//! replica acts; [`telemetry`] and [`health`] tell how it goes. [`people`] is what coordinators and pipelines use,
+//! [`sandbox`] six systems to try it all with.
 
 // For the library alone: whatever a test's helper modules call public, nobody can reach.
 #![warn(unreachable_pub)]
@@ -13,6 +14,7 @@ pub mod closure;
 pub mod controller;
 pub mod health;
 pub mod lease;
+pub mod people;
 pub mod providers;
 pub mod roles;
 pub mod sandbox;

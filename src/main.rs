@@ -1,10 +1,11 @@
 //! Arguments → settings → one subcommand; nothing else.
 
+use releaseclosure::people::{self, Ending};
 use releaseclosure::settings::{self, Arguments, Command};
 use releaseclosure::{api, controller, sandbox, telemetry};
 use std::error::Error;
-use std::future::Future;
 use std::process::ExitCode;
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {
@@ -17,32 +18,37 @@ fn main() -> ExitCode {
     };
     // One provider for everything; an error means that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let result = match arguments.command {
-        Command::Operator(operator) => {
-            telemetry::start_logging();
-            block_on(controller::run(operator))
-        }
-        Command::Sandbox(args) => {
-            telemetry::start_logging();
-            block_on(sandbox::run(args))
-        }
-        Command::Crds => api::print_crds(&mut std::io::stdout().lock()).map_err(Into::into),
-        Command::Wait(_) | Command::Packet(_) | Command::Resume(_) | Command::Abandon(_) | Command::Verify(_) => {
-            return ExitCode::FAILURE;
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("releaseclosure: {}", chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    run(arguments.command).unwrap_or_else(|error| {
+        eprintln!("releaseclosure: {}", chain(&*error));
+        ExitCode::FAILURE
+    })
 }
 
-/// One thread: the work is waiting for others, and a second thread costs more than it brings.
-fn block_on<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Result<(), Box<dyn Error>> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work).map_err(Into::into)
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    // One thread: nearly all of the work is waiting for others, and a second thread costs more than it brings.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ending = match command {
+        Command::Operator(settings) => {
+            telemetry::start_logging();
+            runtime.block_on(controller::run(settings))?;
+            Ending::Done
+        }
+        Command::Sandbox(settings) => {
+            telemetry::start_logging();
+            runtime.block_on(sandbox::run(settings))?;
+            Ending::Done
+        }
+        Command::Crds => {
+            api::print_crds(&mut std::io::stdout().lock())?;
+            Ending::Done
+        }
+        Command::Wait(settings) => runtime.block_on(people::wait(&settings))?,
+        Command::Packet(settings) => runtime.block_on(people::packet(&settings))?,
+        Command::Resume(settings) => runtime.block_on(people::resume(&settings))?,
+        Command::Abandon(settings) => runtime.block_on(people::abandon(&settings))?,
+        Command::Verify(settings) => runtime.block_on(people::verify(&settings))?,
+    };
+    Ok(ending.exit_code().into())
 }
 
 /// An error with its causes, in one line.
@@ -50,8 +56,12 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let reason = error.to_string();
+        // Some libraries say the cause in the error's own words already.
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
         cause = error.source();
     }
     text

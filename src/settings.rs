@@ -32,7 +32,7 @@ pub enum Command {
     Operator(Operator),
     /// Prints the CustomResourceDefinitions as YAML.
     Crds,
-    /// Serves the six systems in one process, to try the operator without connecting anything real.
+    /// Runs six systems behind the closure HTTP contract, for development and tests. Open to everybody who reaches it.
     Sandbox(crate::sandbox::Args),
     /// Waits until a closure is closed and its coordinator told. Exits with 0: closed, 2: halted, 3: abandoned,
     /// 4: not within the timeout, 1: anything else.

@@ -9,6 +9,11 @@ mod budget;
 mod burst;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/findings.rs"]
+mod findings;
+#[path = "cluster/releases.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod releases;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

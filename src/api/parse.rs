@@ -181,9 +181,9 @@ pub fn limits(limits: &Limits) -> Result<ParsedLimits, Invalid> {
         ((1..=1000).contains(requests_per_second), "limits.requestsPerSecond", "must be between 1 and 1000"),
         ((1..=64).contains(concurrency), "limits.concurrency", "must be between 1 and 64"),
         (
-            (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&timeout),
+            (Duration::from_secs(1)..=Duration::from_secs(12)).contains(&timeout),
             "limits.timeout",
-            "must be between 1s and 60s",
+            "must be between 1s and 12s",
         ),
     ];
     if let Some((_, field, rule)) = rules.into_iter().find(|(holds, ..)| !holds) {

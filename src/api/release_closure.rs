@@ -153,8 +153,8 @@ pub struct ReleaseClosureStatus {
     )]
     pub steps: Vec<StepRecord>,
     /// Halts released so far.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub episode: Option<u32>,
+    #[serde(default)]
+    pub episode: u32,
     /// The latched halt: only a coordinator's resolution of its packet releases it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt: Option<Halt>,
@@ -226,7 +226,6 @@ impl ReleaseClosureStatus {
             trace,
             plan,
         } = self;
-        let episode = episode.unwrap_or_default();
         let envelope = Envelope { observed_generation, last_handled_reconcile_at, completion_time, conditions };
         (envelope, Ledger { playbook, alignment, steps, episode, halt, halts, retry, trace, plan })
     }
@@ -246,8 +245,7 @@ impl ReleaseClosureStatus {
             playbook,
             alignment,
             steps,
-            // Zero is left unsaid only while nothing else is said: a stored status shows its episode.
-            episode: Some(episode).filter(|episode| *episode > 0 || observed_generation != UNOBSERVED),
+            episode,
             halt,
             halts,
             retry,
@@ -303,7 +301,7 @@ mod tests {
         let ledger = Ledger { steps: Step::ALL.map(StepRecord::pending).to_vec(), ..Ledger::default() };
         let envelope = Envelope { observed_generation: 3, ..Envelope::default() };
         let mut status = ReleaseClosureStatus::assemble(envelope.clone(), ledger.clone());
-        assert_eq!((status.progress.as_deref(), status.episode), (Some("0/5"), Some(0)));
+        assert_eq!(status.progress.as_deref(), Some("0/5"));
         assert_eq!(status.clone().split(), (envelope, ledger));
         for step in &mut status.steps[..4] {
             step.outcome = Outcome::Changed;
@@ -315,7 +313,10 @@ mod tests {
     #[test]
     fn a_status_that_nobody_wrote_says_so() {
         let status = ReleaseClosureStatus::default();
-        assert_eq!(serde_json::to_value(&status).expect("serializes"), json!({ "observedGeneration": -1 }));
+        assert_eq!(
+            serde_json::to_value(&status).expect("serializes"),
+            json!({ "observedGeneration": -1, "episode": 0 })
+        );
         assert_eq!(serde_json::from_value::<ReleaseClosureStatus>(json!({})).expect("reads"), status);
     }
 }

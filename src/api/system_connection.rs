@@ -169,12 +169,12 @@ pub struct Limits {
     #[serde(default = "eight")]
     #[schemars(range(min = 1, max = 64))]
     pub concurrency: u32,
-    /// How long one request may take, 1s to 60s.
+    /// How long one request may take, 1s to 12s: a write must end well before the lease of 15s that it is made under.
     #[serde(default = "ten_seconds")]
     #[schemars(
         length(min = 2, max = 16),
         regex(pattern = DURATION_PATTERN),
-        extend("x-kubernetes-validations" = within("1s", "60s"))
+        extend("x-kubernetes-validations" = within("1s", "12s"))
     )]
     pub timeout: String,
 }

@@ -65,7 +65,7 @@ impl Report {
             check,
             reason,
             system,
-            record: Some(printable(record, super::ids::BUNDLE_MAX)),
+            record: Some(printable(record, super::ids::BUNDLE_MAX)).filter(|record| !record.is_empty()),
             field: field.to_owned(),
             expected: printable(expected, VALUE_MAX),
             observed: printable(observed, VALUE_MAX),
@@ -86,6 +86,25 @@ impl Report {
         {
             self.find(why, at, field, expected, observed);
         }
+    }
+
+    /// `renamed` is the reason where the id is the same and the title is not.
+    fn compare_milestone(
+        &mut self,
+        check: Check,
+        renamed: Reason,
+        at: (System, &str),
+        accepted: &Accepted,
+        observed: &MilestoneRef,
+    ) {
+        let (expected, other) = (accepted.milestone(), (check, Reason::MilestoneMismatch));
+        if observed.is_none() {
+            self.find(other, at, "milestone.id", &expected.id, "none");
+            return;
+        }
+        self.compare(other, at, "milestone.id", &expected.id, Some(&observed.id));
+        let why = if observed.id == expected.id { (check, renamed) } else { other };
+        self.compare(why, at, "milestone.title", &expected.title, Some(&observed.title));
     }
 
     fn compare_release(
@@ -135,10 +154,8 @@ fn c4(facts: Facts<'_>, report: &mut Report) {
     if let Some(review) = facts.snapshot.governance()
         && let Some(milestone) = &review.milestone
     {
-        let (why, at) = ((Check::C4, Reason::MilestoneMismatch), (System::Governance, review.id.as_str()));
-        let expected = facts.accepted.milestone();
-        report.compare(why, at, "milestone.id", &expected.id, Some(&milestone.id));
-        report.compare(why, at, "milestone.title", &expected.title, Some(&milestone.title));
+        let at = (System::Governance, review.id.as_str());
+        report.compare_milestone(Check::C4, Reason::MilestoneMismatch, at, facts.accepted, milestone);
     }
 }
 
@@ -165,11 +182,8 @@ fn c6(facts: Facts<'_>, report: &mut Report) {
 /// C7: the tracker record is on this milestone; the same id with another title is a renamed one.
 fn c7(facts: Facts<'_>, report: &mut Report) {
     if let Some(record) = facts.snapshot.tracker() {
-        let (expected, at) = (facts.accepted.milestone(), (System::Tracker, record.id.as_str()));
-        let MilestoneRef { id, title } = &record.milestone;
-        report.compare((Check::C7, Reason::MilestoneMismatch), at, "milestone.id", &expected.id, Some(id));
-        let why = if *id == expected.id { Reason::MilestoneRenamed } else { Reason::MilestoneMismatch };
-        report.compare((Check::C7, why), at, "milestone.title", &expected.title, Some(title));
+        let at = (System::Tracker, record.id.as_str());
+        report.compare_milestone(Check::C7, Reason::MilestoneRenamed, at, facts.accepted, &record.milestone);
     }
 }
 
@@ -281,7 +295,8 @@ fn c13(facts: Facts<'_>, report: &mut Report) {
 fn c14(facts: Facts<'_>, report: &mut Report) {
     for system in [System::Governance, System::Checklist, System::Tracker, System::Queue] {
         let asked = asked_for(facts, system);
-        let at = (system, asked.unwrap_or("none given"));
+        // A look-up that found no one record has none to show, and none to link to.
+        let at = (system, asked.unwrap_or_default());
         let expected = asked.map_or_else(|| format!("one of release {}", facts.accepted.release().id), str::to_owned);
         match facts.snapshot.look(system) {
             Look::Missing if in_grace(facts, system) => {}

@@ -172,7 +172,10 @@ async fn it_says_where_it_listens_and_ends_with_sigterm() {
     let running = tokio::spawn(sandbox::run_saying(args, |url| say.send(url.to_owned()).expect("somebody listens")));
     let url = said.await.expect("a base URL");
     assert_eq!(std::fs::read_to_string(&address).expect("the address file").trim_end(), url);
-    let request = reqwest::Client::new()
+    let request = reqwest::Client::builder()
+        .timeout(std::time::Duration::from_secs(10))
+        .build()
+        .expect("a client")
         .get(format!("{url}/closure/v1/reviews/RR-load-00001"))
         .header("authorization", "Bearer t");
     let reply = request.send().await.expect("a reply").bytes().await.expect("a body");

@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const AUDIT_LOG: &str = "audit.log";
-
 /// A running control plane. Stops when dropped, and with the process.
 pub struct ControlPlane {
     child: Child,
@@ -25,44 +23,33 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one with an empty etcd, and waits until it is ready.
     pub fn start() -> ControlPlane {
-        ControlPlane::launch(|_| None)
-    }
-
-    /// The same, and every request to it can be read in [`ControlPlane::audit_log`] by the time it is answered.
-    pub fn audited() -> ControlPlane {
-        ControlPlane::launch(|home| Some(format!("--audit-log={}", home.join(AUDIT_LOG).display())))
-    }
-
-    fn launch(flag: impl Fn(&Path) -> Option<String>) -> ControlPlane {
-        let binary = binary();
         let home = fresh_directory();
-        let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
-        let mut child = Command::new(&binary)
-            .args(["serve", "--ephemeral", "--stdin-lifeline", "--kubeconfig"])
-            .arg(home.join("kubeconfig"))
-            .args(flag(&home))
-            .env_remove("KUBECONFIG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
-        assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
-        // Whatever it prints from now on is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        ControlPlane { child, kubectl: binary.with_file_name("kubectl"), home }
+        let child = launch(&home, &["--ephemeral"]);
+        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home }
+    }
+
+    /// One that can be killed and started again, with the same address, certificates and objects.
+    pub fn start_restartable() -> ControlPlane {
+        let home = fresh_directory();
+        let child = launch(&home, &["--dir", &home.join("data").display().to_string()]);
+        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home }
+    }
+
+    /// Kills a restartable one, leaves it dead for a while, and starts it again.
+    pub fn crash(&mut self, down: Duration) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        std::thread::sleep(down);
+        let kubeconfig = std::fs::read_to_string(self.kubeconfig()).expect("a kubeconfig");
+        let port = kubeconfig.split_once("https://127.0.0.1:").expect("an address").1;
+        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+        let data = self.home.join("data").display().to_string();
+        self.child = launch(&self.home, &["--dir", &data, "--port", &port]);
     }
 
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.home.join("kubeconfig")
-    }
-
-    /// What was asked of one that is [`ControlPlane::audited`]: a JSON object a line.
-    pub fn audit_log(&self) -> PathBuf {
-        self.home.join(AUDIT_LOG)
     }
 
     /// A kubectl that knows this cluster alone. Arguments are to be added.
@@ -156,12 +143,35 @@ impl Ran {
     }
 }
 
+/// Starts the server and waits until it is ready. It ends when its standard input does.
+fn launch(home: &Path, flags: &[&str]) -> Child {
+    let binary = binary();
+    let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
+    let mut child = Command::new(&binary)
+        .args(["serve", "--stdin-lifeline", "--kubeconfig"])
+        .arg(home.join("kubeconfig"))
+        .args(flags)
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", binary.display()));
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
+    assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
+    // Whatever it prints from now on is read, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
 /// A path below the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Asks again and again until it is so.
+#[allow(clippy::disallowed_methods, reason = "for tests without a runtime: there are no other tasks to stop")]
 #[track_caller]
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();

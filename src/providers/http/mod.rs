@@ -232,7 +232,7 @@ impl Prober for Sources {
                 "acceptedEvent.id",
             ],
             System::Archive => &["bundle", "digest", "release.id", "review.version", "artifacts", "url"],
-            System::Checklist => &["id", "release.id", "review.version", "state", "items", "closure"],
+            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
             System::Tracker => &[
                 "id",
                 "release.id",

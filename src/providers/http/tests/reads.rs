@@ -123,6 +123,7 @@ async fn a_reply_outside_the_contract_is_not_understood() {
         reply(200, "application/json", "etag: W/\"7\"\r\n", CHECKLIST),
         reply(200, "application/json", "etag: 7\r\n", CHECKLIST),
         reply(200, "application/json", "etag: \"\r\n", CHECKLIST),
+        reply(200, "application/json", "etag: \"a\"b\"\r\n", CHECKLIST),
         reply(200, "application/json", &format!("etag: \"{}\"\r\n", "x".repeat(127)), CHECKLIST),
         reply(200, "application/json", "etag: \"7\"\r\ncontent-encoding: gzip\r\n", CHECKLIST),
         json("<html>"),
