@@ -11,6 +11,11 @@ mod burst;
 mod clean;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/operators.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod operators;
+#[path = "cluster/outages.rs"]
+mod outages;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
@@ -18,3 +23,6 @@ mod releases;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/witness.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod witness;

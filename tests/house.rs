@@ -59,7 +59,6 @@ const LONG: &[(&str, usize)] = &[
     ("src/closure/decide.rs", 779),
     ("src/closure/ledger.rs", 470),
     ("src/controller/mod.rs", 637),
-    ("tests/cluster/stage.rs", 500),
 ];
 
 /// Parts of the library name only those that they may.

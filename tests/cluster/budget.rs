@@ -1,6 +1,7 @@
 //! What a closure costs the API server, counted in the API server's own audit log.
 
-use crate::stage::{ACCOUNT, Operator, PATIENCE, Setup, Stage, account, furnish};
+use crate::operators::{ACCOUNT, Operator, account, furnished};
+use crate::stage::{PATIENCE, Setup, Stage};
 use crate::support::controlplane::ControlPlane;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,7 @@ const AFTERWARDS: Duration = Duration::from_secs(7);
 /// An API server that writes down what it is asked, with an operator of its own under the shipped role.
 fn audited() -> &'static ControlPlane {
     static PLANE: OnceLock<ControlPlane> = OnceLock::new();
-    PLANE.get_or_init(|| {
-        let plane = ControlPlane::audited();
-        furnish(&plane);
-        plane
-    })
+    PLANE.get_or_init(|| furnished(ControlPlane::start_restartable(&["--audit"])))
 }
 
 fn operator() {
@@ -73,7 +70,8 @@ fn about_closures(namespace: &str) -> BTreeMap<String, usize> {
 }
 
 async fn stage(name: &str) -> Stage {
-    let stage = Stage::with(name, Setup { shared: false, plane: audited, ..Setup::default() }).await;
+    let plane = Some(tokio::task::spawn_blocking(audited).await.unwrap());
+    let stage = Stage::with(name, Setup { plane, ..Setup::default() }).await;
     tokio::task::spawn_blocking(operator).await.unwrap();
     stage.settled_in().await;
     stage
