@@ -3,6 +3,8 @@
 //! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
 //! that the API server holds, never the operator's own word for it.
 
+#[path = "cluster/between.rs"]
+mod between;
 #[path = "cluster/budget.rs"]
 mod budget;
 #[path = "cluster/burst.rs"]

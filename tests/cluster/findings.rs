@@ -6,12 +6,12 @@
 #[path = "findings/rows.rs"]
 mod rows;
 
-use crate::releases::{self, Release};
+use crate::releases::{self, Edit, Release};
 use crate::stage::{Setup, Stage, condition, is_true, outcomes, ready};
 use kube::ResourceExt;
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
 use releaseclosure::sandbox::Role;
-use rows::{Edit, Row};
+use rows::Row;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn every_mutation_of_every_compared_field_halts_before_any_write_and_says_
             closure["spec"].as_object_mut().unwrap().remove("records");
         }
         closures.push(closure);
-        row.edits.iter().for_each(|edit| apply(&stage, *release, edit));
+        row.edits.iter().for_each(|edit| release.apply(&stage, edit));
     }
     for closure in &closures {
         stage.create(closure).await;
@@ -60,29 +60,13 @@ async fn a_packet_holds_twenty_four_findings_and_counts_the_rest() {
             "closure": null})
     };
     let links: Vec<Value> = (0..20).map(link).collect();
-    apply(&stage, release, &Edit::Patch(Role::Tracker, json!({"evidence": links})));
+    release.apply(&stage, &Edit::Patch(Role::Tracker, json!({"evidence": links})));
     let name = stage.create(&release.closure(&stage)).await;
     let (closure, packet) = stage.halted(&name).await;
     let halt = closure.status.unwrap().halt.unwrap();
     assert_eq!((halt.findings.len(), halt.findings_omitted), (24, Some(16)));
     assert_eq!((packet.spec.findings, packet.spec.findings_omitted), (halt.findings, Some(16)));
     assert!(stage.writes().is_empty(), "{:?}", stage.writes());
-}
-
-fn apply(stage: &Stage, release: Release, edit: &Edit) {
-    let sandbox = stage.sandbox();
-    let done = match edit {
-        Edit::Patch(role, patch) => sandbox.edit(*role, &release.record(*role), &release.fill_in(patch)),
-        Edit::Remove(role) => sandbox.remove(*role, &release.record(*role)),
-        Edit::Copy(role, id) => {
-            let mut copy = stage.record(*role, &release.record(*role));
-            let id = release.fill(id);
-            copy["id"] = json!(id);
-            sandbox.put(*role, &id, copy);
-            true
-        }
-    };
-    assert!(done, "{release:?}: there is no such record to edit");
 }
 
 /// What the row says must be found, with this release's own values, cut as a packet cuts them.

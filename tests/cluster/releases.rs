@@ -9,6 +9,18 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release(pub usize);
 
+/// One thing that people did.
+pub enum Edit {
+    /// A merge patch on the release's own record.
+    Patch(Role, Value),
+    /// The release's own record is gone.
+    Remove(Role),
+    /// There is a second record like it, with this id.
+    Copy(Role, &'static str),
+}
+
+/// A digest that nothing has.
+pub const OTHER_DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
 /// `count` releases from number 1 on, ready to be closed.
 pub fn seed(count: usize) -> Seed {
     let mut seed = sandbox::generate(count);
@@ -83,6 +95,23 @@ impl Release {
     /// The same in every text of a value.
     pub fn fill_in(self, template: &Value) -> Value {
         serde_json::from_str(&self.fill(&template.to_string())).expect("JSON as before")
+    }
+
+    /// Does to its records what people did.
+    pub fn apply(self, stage: &Stage, edit: &Edit) {
+        let sandbox = stage.sandbox();
+        let done = match edit {
+            Edit::Patch(role, patch) => sandbox.edit(*role, &self.record(*role), &self.fill_in(patch)),
+            Edit::Remove(role) => sandbox.remove(*role, &self.record(*role)),
+            Edit::Copy(role, id) => {
+                let mut copy = stage.record(*role, &self.record(*role));
+                let id = self.fill(id);
+                copy["id"] = json!(id);
+                sandbox.put(*role, &id, copy);
+                true
+            }
+        };
+        assert!(done, "{self:?}: there is no such record to edit");
     }
 
     /// Its closure, of a stage on which its review is as it was seeded.

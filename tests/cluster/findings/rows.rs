@@ -1,5 +1,6 @@
 //! The table: what people did to one release, and what must be found. See `Release::fill` for what stands in braces.
 
+use crate::releases::{Edit, OTHER_DIGEST};
 use releaseclosure::sandbox::Role::{self, Archive, Checklist, Governance, Queue, Tracker};
 use serde_json::{Value, json};
 
@@ -15,18 +16,6 @@ pub struct Row {
     pub reads: usize,
 }
 
-/// One thing that people did.
-pub enum Edit {
-    /// A merge patch on the release's own record.
-    Patch(Role, Value),
-    /// The release's own record is gone.
-    Remove(Role),
-    /// There is a second record like it, with this id.
-    Copy(Role, &'static str),
-}
-
-/// A digest that nothing has.
-pub const OTHER_DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
 const OTHER_RELEASE: &str = "load-99999@RR-load-99999@7";
 const OTHER_VERSION: &str = "load-{n}@RR-load-{n}@{v}0";
 const OTHER_REVIEW: &str = "load-{n}@RR-load-99999@{v}";
