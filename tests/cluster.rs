@@ -7,6 +7,10 @@
 mod already;
 #[path = "cluster/between.rs"]
 mod between;
+#[path = "cluster/budget.rs"]
+mod budget;
+#[path = "cluster/burst.rs"]
+mod burst;
 #[path = "cluster/clean.rs"]
 mod clean;
 #[path = "cluster/crashes.rs"]
