@@ -7,16 +7,31 @@
 mod already;
 #[path = "cluster/between.rs"]
 mod between;
+#[path = "cluster/budget.rs"]
+mod budget;
+#[path = "cluster/burst.rs"]
+mod burst;
 #[path = "cluster/clean.rs"]
 mod clean;
 #[path = "cluster/contention.rs"]
 mod contention;
+#[path = "cluster/crashes.rs"]
+mod crashes;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/lost_replies.rs"]
+mod lost_replies;
+#[path = "cluster/misfortunes.rs"]
+mod misfortunes;
 #[path = "cluster/modes.rs"]
 mod modes;
+#[path = "cluster/operators.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod operators;
+#[path = "cluster/outages.rs"]
+mod outages;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
@@ -26,3 +41,6 @@ mod stage;
 mod support;
 #[path = "cluster/waits.rs"]
 mod waits;
+#[path = "cluster/witness.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod witness;

@@ -88,6 +88,25 @@ impl Report {
         }
     }
 
+    /// `renamed` is the reason where the id is the same and the title is not.
+    fn compare_milestone(
+        &mut self,
+        check: Check,
+        renamed: Reason,
+        at: (System, &str),
+        accepted: &Accepted,
+        observed: &MilestoneRef,
+    ) {
+        let (expected, other) = (accepted.milestone(), (check, Reason::MilestoneMismatch));
+        if observed.is_none() {
+            self.find(other, at, "milestone.id", &expected.id, "none");
+            return;
+        }
+        self.compare(other, at, "milestone.id", &expected.id, Some(&observed.id));
+        let why = if observed.id == expected.id { (check, renamed) } else { other };
+        self.compare(why, at, "milestone.title", &expected.title, Some(&observed.title));
+    }
+
     fn compare_release(
         &mut self,
         why: (Check, Reason),
@@ -135,10 +154,8 @@ fn c4(facts: Facts<'_>, report: &mut Report) {
     if let Some(review) = facts.snapshot.governance()
         && let Some(milestone) = &review.milestone
     {
-        let (why, at) = ((Check::C4, Reason::MilestoneMismatch), (System::Governance, review.id.as_str()));
-        let expected = facts.accepted.milestone();
-        report.compare(why, at, "milestone.id", &expected.id, Some(&milestone.id));
-        report.compare(why, at, "milestone.title", &expected.title, Some(&milestone.title));
+        let at = (System::Governance, review.id.as_str());
+        report.compare_milestone(Check::C4, Reason::MilestoneMismatch, at, facts.accepted, milestone);
     }
 }
 
@@ -165,11 +182,8 @@ fn c6(facts: Facts<'_>, report: &mut Report) {
 /// C7: the tracker record is on this milestone; the same id with another title is a renamed one.
 fn c7(facts: Facts<'_>, report: &mut Report) {
     if let Some(record) = facts.snapshot.tracker() {
-        let (expected, at) = (facts.accepted.milestone(), (System::Tracker, record.id.as_str()));
-        let MilestoneRef { id, title } = &record.milestone;
-        report.compare((Check::C7, Reason::MilestoneMismatch), at, "milestone.id", &expected.id, Some(id));
-        let why = if *id == expected.id { Reason::MilestoneRenamed } else { Reason::MilestoneMismatch };
-        report.compare((Check::C7, why), at, "milestone.title", &expected.title, Some(title));
+        let at = (System::Tracker, record.id.as_str());
+        report.compare_milestone(Check::C7, Reason::MilestoneRenamed, at, facts.accepted, &record.milestone);
     }
 }
 

@@ -49,6 +49,20 @@ pub struct MilestoneRef {
     pub title: String,
 }
 
+impl MilestoneRef {
+    /// The record is on no milestone at all.
+    #[must_use]
+    pub fn none() -> MilestoneRef {
+        MilestoneRef { id: String::new(), title: String::new() }
+    }
+
+    /// Whether the record is on none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.id.is_empty()
+    }
+}
+
 /// The governance record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReviewRecord {

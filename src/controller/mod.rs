@@ -525,9 +525,10 @@ fn watch_playbooks(
                     }
                 }
                 Event::Apply(playbook) => {
+                    // Also where only the status changed: a verdict that met a conflict is written on the new version.
+                    judge(&context, &playbook).await;
                     let version = (playbook.uid(), playbook.metadata.generation);
                     if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {
-                        judge(&context, &playbook).await;
                         let name = playbook.name_any();
                         context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
                             closure.spec.playbook_ref.name == name

@@ -3,153 +3,18 @@
 //! The API server and one operator are shared by all tests of this binary; a test that kills or stops an operator starts
 //! its own, which watches that test's namespace alone.
 
-use crate::support::controlplane::{ControlPlane, repository};
+use crate::operators::{ACCOUNT, bare_plane, plane, shared_operator};
+use crate::support::controlplane::ControlPlane;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
 use releaseclosure::sandbox::{self, Config, Handle, Role, Rule, Sandbox, Seed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it fails its test: far longer than anything should take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-
-/// The operator's account, as the shipped manifests name it.
-const ACCOUNT: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
-
-/// The API server that all tests share, with kinds, roles and policies installed.
-pub fn plane() -> &'static ControlPlane {
-    static PLANE: OnceLock<ControlPlane> = OnceLock::new();
-    PLANE.get_or_init(|| {
-        let plane = ControlPlane::start();
-        plane.install_crds();
-        for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
-            plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
-        }
-        plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
-        plane
-    })
-}
-
-/// The operator that watches every namespace but those that have their own. It acts as its ServiceAccount, with exactly
-/// the shipped role.
-pub fn shared_operator() {
-    static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| {
-        let plane = plane();
-        let token = plane.kubectl(&[
-            "-n",
-            "releaseclosure-system",
-            "create",
-            "token",
-            "releaseclosure-operator",
-            "--duration=3h",
-        ]);
-        let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
-        let mut config = admin;
-        config["users"][0]["user"] = json!({ "token": token.trim() });
-        let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
-        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
-        Operator::start(file, &["--lease-namespace=releaseclosure-system"])
-    });
-}
-
-/// An operator of its own process. Killed when dropped, and with the process that started it.
-pub struct Operator {
-    /// A shell that holds a pipe from here; it kills the operator when the pipe ends.
-    keeper: Child,
-    pid: u32,
-    /// Where it logs.
-    pub log: PathBuf,
-    /// Where it serves metrics and probes.
-    pub metrics: String,
-}
-
-impl Operator {
-    /// Starts one, and waits until its caches are complete.
-    pub fn start(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        let operator = Operator::launch(kubeconfig, flags);
-        let start = Instant::now();
-        while !operator.logged("the cache of unfinished closures is complete") {
-            assert!(start.elapsed() < PATIENCE, "the operator does not come up:\n{}", operator.read_log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        operator
-    }
-
-    /// Starts one, which may stand by for now.
-    pub fn launch(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let log = kubeconfig.with_file_name(format!("operator-{count}.log"));
-        let script = r#"exec 3<&0; "$@" 2>>"$LOG" </dev/null & pid=$!; echo "$pid"; cat <&3 >/dev/null; kill -9 "$pid" 2>/dev/null"#;
-        let port = free_port();
-        let mut keeper = Command::new("bash")
-            .args([
-                "-c",
-                script,
-                "bash",
-                env!("CARGO_BIN_EXE_releaseclosure"),
-                "operator",
-                "--allow-loopback-connections",
-            ])
-            .arg(format!("--metrics-bind-address=127.0.0.1:{port}"))
-            .args(flags)
-            .env("KUBECONFIG", &kubeconfig)
-            .env("RUST_LOG", "info,releaseclosure=debug")
-            .env("LOG", &log)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("bash can be started");
-        let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().expect("stdout is a pipe")).read_line(&mut pid).expect("the pid is told");
-        let pid = pid.trim().parse().expect("a pid is a number");
-        Operator { keeper, pid, log, metrics: format!("http://127.0.0.1:{port}") }
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.pid.to_string()]).status().expect("kill can be run");
-        assert!(sent.success(), "the operator is gone already:\n{}", self.read_log());
-    }
-
-    /// Kills it as a power cut would.
-    pub fn kill(self) {
-        self.signal("-KILL");
-    }
-
-    /// Whether it runs.
-    pub fn is_alive(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| !stat.contains(") Z "))
-    }
-
-    /// What it has logged.
-    pub fn read_log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Whether it has logged this.
-    pub fn logged(&self, what: &str) -> bool {
-        self.read_log().contains(what)
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// What a stage is set up with.
 #[derive(Clone)]
@@ -164,6 +29,8 @@ pub struct Setup {
     pub limits: Value,
     /// Whether the shared operator works on it; else the test starts its own.
     pub shared: bool,
+    /// The API server, where it is the test's own. The shared operator is not there.
+    pub plane: Option<&'static ControlPlane>,
 }
 
 impl Default for Setup {
@@ -174,12 +41,15 @@ impl Default for Setup {
             delivery: "IdempotencyKey",
             limits: json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "5s"}),
             shared: true,
+            plane: None,
         }
     }
 }
 
 /// One namespace and its six systems.
 pub struct Stage {
+    /// The API server.
+    pub plane: &'static ControlPlane,
     /// The namespace.
     pub namespace: String,
     /// The administrator's client.
@@ -201,11 +71,14 @@ impl Stage {
     /// A stage as this test wants it.
     pub async fn with(name: &str, setup: Setup) -> Stage {
         let namespace = name.to_owned();
-        let plane = tokio::task::spawn_blocking(plane).await.unwrap();
+        let shared = setup.shared && setup.plane.is_none();
+        let start = move || setup.plane.unwrap_or_else(if shared { plane } else { bare_plane });
+        let plane = tokio::task::spawn_blocking(start).await.unwrap();
         let client = client(plane).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handle = sandbox::start(Config { seed: setup.seed.clone(), ..Config::default() }, listener).await.unwrap();
         let stage = Stage {
+            plane,
             closures: Api::namespaced(client.clone(), &namespace),
             packets: Api::namespaced(client.clone(), &namespace),
             namespace,
@@ -213,7 +86,7 @@ impl Stage {
             handle,
         };
         stage.install(&setup).await;
-        if setup.shared {
+        if shared {
             tokio::task::spawn_blocking(shared_operator).await.unwrap();
             stage.settled_in().await;
         }
@@ -221,54 +94,20 @@ impl Stage {
     }
 
     async fn install(&self, setup: &Setup) {
-        let namespace = &self.namespace;
-        let mut all = vec![
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
-                "stringData": {"token": "a-token-that-shall-never-show"}}),
-            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-                "metadata": {"name": "operator-secrets", "namespace": namespace},
-                "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
-            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-                "metadata": {"name": "operator-secrets", "namespace": namespace},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
-        ];
-        for (name, role) in SYSTEMS {
-            all.push(self.connection(name, role, setup));
-        }
-        all.push(json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClosurePlaybook",
-        "metadata": {"name": "engineering-release", "namespace": namespace},
-        "spec": {
-            "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
-            "archive": {"connectionRef": {"name": "archive"},
-                "requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]},
-            "checklist": {"connectionRef": {"name": "checklist"}},
-            "tracker": {"connectionRef": {"name": "tracker"}, "approvedState": "Approved",
-                "approvableStates": ["InReview"]},
-            "queue": {"connectionRef": {"name": "queue"}},
-            "intake": {"connectionRef": {"name": "intake"}},
-            "policy": setup.policy,
-        }}));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
-        let plane = plane();
+        let list = objects(&self.namespace, &self.handle.endpoint(), setup).to_string();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
     /// A connection to this stage's systems in one role.
     pub fn connection(&self, name: &str, role: &str, setup: &Setup) -> Value {
-        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"allowedRoles": [role], "allowPlaintext": true, "limits": setup.limits,
-                "links": {"record": format!("https://{name}.example.com/{{id}}")},
-                "http": {"endpoint": self.handle.endpoint(), "delivery": setup.delivery,
-                    "tokenSecretRef": {"name": "sandbox-token", "key": "token"}}}})
+        connection(&self.namespace, &self.handle.endpoint(), name, role, setup)
     }
 
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
     pub async fn settled_in(&self) {
         let namespace = self.namespace.clone();
-        let plane = plane();
+        let plane = self.plane;
         tokio::task::spawn_blocking(move || {
             for kind in ["systemconnections", "closureplaybooks"] {
                 plane.kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
@@ -279,15 +118,6 @@ impl Stage {
         self.sandbox().clear_requests();
     }
 
-    /// An operator that watches this namespace alone, with the administrator's rights.
-    pub async fn operator(&self) -> Operator {
-        let (namespace, kubeconfig) = (self.namespace.clone(), plane().kubeconfig());
-        let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
-        tokio::task::spawn_blocking(move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str)))
-            .await
-            .unwrap()
-    }
-
     /// The six systems.
     pub fn sandbox(&self) -> &Sandbox {
         self.handle.sandbox()
@@ -295,20 +125,8 @@ impl Stage {
 
     /// The closure of the `number`-th made-up release, its records named.
     pub fn closure(&self, number: usize) -> Value {
-        let review =
-            self.sandbox().record(Role::Governance, &format!("RR-load-{number:05}")).expect("a seeded review").value;
-        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ReleaseClosure",
-        "metadata": {"name": format!("load-{number:05}-rv1"), "namespace": self.namespace},
-        "spec": {
-            "playbookRef": {"name": "engineering-release"},
-            "release": review["release"], "milestone": review["milestone"], "evidence": review["evidence"],
-            "review": {"id": review["id"], "version": review["version"],
-                "acceptedEvent": {"id": review["acceptedEvent"]["id"], "source": "/governance/reviews",
-                    "time": "2026-11-20T10:00:00Z"}},
-            "records": {"tracker": format!("REL-{number:05}"), "checklist": format!("CHK-{number:05}"),
-                "queueEntry": format!("Q-{number:05}")},
-            "coordinator": "release-coordinators",
-        }})
+        let review = self.sandbox().record(Role::Governance, &format!("RR-load-{number:05}"));
+        closure(&self.namespace, number, &review.expect("a seeded review").value)
     }
 
     /// Creates a closure and says its name.
@@ -456,6 +274,65 @@ impl Stage {
         tokio::time::sleep(how_long).await;
         assert_eq!(self.requests()[before.len()..], Vec::<String>::new()[..], "requests after the end");
     }
+}
+
+/// A namespace with everything that a closure in it needs, as a list to apply.
+pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Value {
+    let mut all = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
+            "stringData": {"token": "a-token-that-shall-never-show"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "operator-secrets", "namespace": namespace},
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "operator-secrets", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
+    ];
+    for (name, role) in SYSTEMS {
+        all.push(connection(namespace, endpoint, name, role, setup));
+    }
+    all.push(json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClosurePlaybook",
+    "metadata": {"name": "engineering-release", "namespace": namespace},
+    "spec": {
+        "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
+        "archive": {"connectionRef": {"name": "archive"},
+            "requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]},
+        "checklist": {"connectionRef": {"name": "checklist"}},
+        "tracker": {"connectionRef": {"name": "tracker"}, "approvedState": "Approved",
+            "approvableStates": ["InReview"]},
+        "queue": {"connectionRef": {"name": "queue"}},
+        "intake": {"connectionRef": {"name": "intake"}},
+        "policy": setup.policy,
+    }}));
+    json!({"apiVersion": "v1", "kind": "List", "items": all})
+}
+
+/// A connection to the systems at an endpoint, in one role.
+fn connection(namespace: &str, endpoint: &str, name: &str, role: &str, setup: &Setup) -> Value {
+    json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"allowedRoles": [role], "allowPlaintext": true, "limits": setup.limits,
+            "links": {"record": format!("https://{name}.example.com/{{id}}")},
+            "http": {"endpoint": endpoint, "delivery": setup.delivery,
+                "tokenSecretRef": {"name": "sandbox-token", "key": "token"}}}})
+}
+
+/// The closure of a made-up release with this review, its records named.
+pub fn closure(namespace: &str, number: usize, review: &Value) -> Value {
+    json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ReleaseClosure",
+    "metadata": {"name": format!("load-{number:05}-rv1"), "namespace": namespace},
+    "spec": {
+        "playbookRef": {"name": "engineering-release"},
+        "release": review["release"], "milestone": review["milestone"], "evidence": review["evidence"],
+        "review": {"id": review["id"], "version": review["version"],
+            "acceptedEvent": {"id": review["acceptedEvent"]["id"], "source": "/governance/reviews",
+                "time": "2026-11-20T10:00:00Z"}},
+        "records": {"tracker": format!("REL-{number:05}"), "checklist": format!("CHK-{number:05}"),
+            "queueEntry": format!("Q-{number:05}")},
+        "coordinator": "release-coordinators",
+    }})
 }
 
 /// The six connections of a stage, and their roles.

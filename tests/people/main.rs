@@ -358,7 +358,7 @@ async fn verifying(plane: &ControlPlane) {
 /// Kills the API server under a waiting pipeline, starts it again, and only then closes the closure.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_survives_an_api_server_that_restarts() {
-    let mut plane = ControlPlane::start_restartable();
+    let plane = ControlPlane::start_restartable(&[]);
     plane.install_crds();
     let world = World::new(&plane, "restarting").await;
     world.create("c").await;

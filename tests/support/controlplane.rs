@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -15,41 +16,65 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running control plane. Stops when dropped, and with the process.
 pub struct ControlPlane {
-    child: Child,
+    child: Mutex<Child>,
     home: PathBuf,
     kubectl: PathBuf,
+    /// With what it was started, and is started again.
+    flags: Vec<String>,
 }
 
 impl ControlPlane {
     /// Starts one with an empty etcd, and waits until it is ready.
     pub fn start() -> ControlPlane {
-        let home = fresh_directory();
-        let child = launch(&home, &["--ephemeral"]);
-        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home }
+        ControlPlane::launch(fresh_directory(), vec!["--ephemeral".to_owned()])
     }
 
-    /// One that can be killed and started again, with the same address, certificates and objects.
-    pub fn start_restartable() -> ControlPlane {
+    /// One that can be stopped or killed and started again, with the same address, certificates and objects.
+    pub fn start_restartable(flags: &[&str]) -> ControlPlane {
         let home = fresh_directory();
-        let child = launch(&home, &["--dir", &home.join("data").display().to_string()]);
-        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home }
+        let mut all = vec![format!("--dir={}", home.join("data").display())];
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let mut plane = ControlPlane::launch(home, all);
+        let kubeconfig = std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig");
+        let port = kubeconfig.split_once("https://127.0.0.1:").expect("an address").1;
+        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+        plane.flags.push(format!("--port={port}"));
+        plane
+    }
+
+    fn launch(home: PathBuf, flags: Vec<String>) -> ControlPlane {
+        let child = Mutex::new(serve(&home, &flags));
+        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home, flags }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Kills a restartable one, leaves it dead for a while, and starts it again.
-    pub fn crash(&mut self, down: Duration) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+    pub fn crash(&self, down: Duration) {
+        let mut child = self.child();
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
         std::thread::sleep(down);
-        let kubeconfig = std::fs::read_to_string(self.kubeconfig()).expect("a kubeconfig");
-        let port = kubeconfig.split_once("https://127.0.0.1:").expect("an address").1;
-        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
-        let data = self.home.join("data").display().to_string();
-        self.child = launch(&self.home, &["--dir", &data, "--port", &port]);
+        *child = serve(&self.home, &self.flags);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child().id().to_string()]).status();
+        assert!(sent.expect("kill can be run").success(), "the control plane is gone");
     }
 
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.home.join("kubeconfig")
+    }
+
+    /// What was asked of a restartable one that has the flag `--audit`: a JSON object a line, there by the time of the
+    /// answer.
+    pub fn audit_log(&self) -> PathBuf {
+        self.home.join("data/audit.log")
     }
 
     /// A kubectl that knows this cluster alone. Arguments are to be added.
@@ -100,8 +125,9 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(child.stdin.take());
+        let _ = child.wait();
         let _ = std::fs::remove_dir_all(&self.home);
     }
 }
@@ -144,7 +170,7 @@ impl Ran {
 }
 
 /// Starts the server and waits until it is ready. It ends when its standard input does.
-fn launch(home: &Path, flags: &[&str]) -> Child {
+fn serve(home: &Path, flags: &[String]) -> Child {
     let binary = binary();
     let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
     let mut child = Command::new(&binary)

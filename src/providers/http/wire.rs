@@ -61,8 +61,8 @@ struct MarkerWire {
 type ClosureField = Option<Option<MarkerWire>>;
 
 /// Called only where the key is there, so that null and absent can be told apart.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClosureField, D::Error> {
-    Option::<MarkerWire>::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Understood<T> {
@@ -140,6 +140,15 @@ impl MilestoneWire {
     }
 }
 
+/// A record may be on no milestone (`null`), which is a disagreement; without the field it is not the contract's.
+fn milestone_of(field: Option<Option<MilestoneWire>>) -> Understood<MilestoneRef> {
+    match field {
+        None => Err(NotTheContract),
+        Some(None) => Ok(MilestoneRef::none()),
+        Some(Some(milestone)) => milestone.understood(),
+    }
+}
+
 /// `{id, version, state, release, milestone, evidence, acceptedEvent}`
 pub(super) fn review(body: &[u8]) -> Understood<ReviewRecord> {
     #[derive(Deserialize)]
@@ -154,7 +163,8 @@ pub(super) fn review(body: &[u8]) -> Understood<ReviewRecord> {
         version: String,
         state: String,
         release: ReleaseWire,
-        milestone: MilestoneWire,
+        #[serde(default, deserialize_with = "present")]
+        milestone: Option<Option<MilestoneWire>>,
         evidence: EvidenceWire,
         accepted_event: Option<OnlyId>,
     }
@@ -164,7 +174,7 @@ pub(super) fn review(body: &[u8]) -> Understood<ReviewRecord> {
         version: id(version)?,
         state: text(state)?,
         release: release.understood()?,
-        milestone: Some(milestone.understood()?),
+        milestone: Some(milestone_of(milestone)?),
         evidence: Some((bundle_name(evidence.bundle)?, text(evidence.digest)?)),
         accepted_event: accepted_event.map(|event| id(event.id)).transpose()?,
     })
@@ -274,7 +284,8 @@ pub(super) fn release(body: &[u8]) -> Understood<TrackerRecord> {
         id: String,
         release: ReleaseWire,
         state: String,
-        milestone: MilestoneWire,
+        #[serde(default, deserialize_with = "present")]
+        milestone: Option<Option<MilestoneWire>>,
         #[serde(borrow)]
         evidence: Vec<&'a RawValue>,
         #[serde(default, deserialize_with = "present")]
@@ -286,7 +297,7 @@ pub(super) fn release(body: &[u8]) -> Understood<TrackerRecord> {
         id: id(tracked)?,
         release: release.understood()?,
         state: text(state)?,
-        milestone: milestone.understood()?,
+        milestone: milestone_of(milestone)?,
         evidence: entries(evidence)?
             .into_iter()
             .map(|raw| evidence_link(raw, marking == Marking::NotCarried))
@@ -312,7 +323,8 @@ fn evidence_link(raw: &RawValue, record_carries_none: bool) -> Understood<Eviden
         told => told,
     };
     Ok(EvidenceLink {
-        bundle: bundle_name(bundle)?,
+        // Other people's links are theirs: a name that could be no bundle of ours keeps nobody from being closed.
+        bundle: bounded(bundle, URL_MAX)?,
         digest: text(digest)?,
         url: bounded(url, URL_MAX)?,
         marking,
