@@ -231,8 +231,10 @@ async fn what_is_not_ours_survives_to_the_letter() {
             assert_eq!((links.len(), &links[4]["bundle"]), (5, &json!("load/00001/rv1")));
         }
         // The state, the marker and the links are all that differs.
-        for field in ["state", "closure", "evidence"] {
-            expected[field] = now[field].clone();
+        for (field, value) in expected.as_object_mut().unwrap() {
+            if matches!(field.as_str(), "state" | "closure" | "evidence") {
+                *value = now[field].clone();
+            }
         }
         assert_eq!(now, expected, "{role}");
     }

@@ -1,7 +1,8 @@
 //! What a closure needs and is not there: it waits, says for what, asks no system anything, and goes on by itself.
 
+use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
-use crate::stage::{PATIENCE, Setup, Stage, condition, outcomes, plane, ready};
+use crate::stage::{PATIENCE, Setup, Stage, condition, outcomes, ready};
 use kube::ResourceExt;
 use releaseclosure::sandbox::Role;
 use serde_json::{Value, json};
@@ -175,8 +176,9 @@ async fn a_record_that_appears_within_the_grace_period_is_no_finding() {
         [Role::Governance, Role::Archive, Role::Checklist, Role::Tracker, Role::Queue].into_iter().enumerate()
     {
         let stage = stage(&format!("waits-grace-{index}"), with_grace("1h")).await;
+        let closure = RELEASE.closure(&stage);
         let record = take(&stage, role);
-        stage.create(&RELEASE.closure(&stage)).await;
+        stage.create(&closure).await;
         let first = stage.waiting(&RELEASE.name(), "RecordMissing").await;
         let retry = serde_json::to_value(&first.status.as_ref().unwrap().retry).unwrap();
         assert_eq!(retry["waitingFor"], json!([role.name()]));
