@@ -3,8 +3,12 @@
 //! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
 //! that the API server holds, never the operator's own word for it.
 
+#[path = "cluster/again.rs"]
+mod again;
 #[path = "cluster/already.rs"]
 mod already;
+#[path = "cluster/announcements.rs"]
+mod announcements;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/budget.rs"]
@@ -32,6 +36,8 @@ mod modes;
 mod operators;
 #[path = "cluster/outages.rs"]
 mod outages;
+#[path = "cluster/processes.rs"]
+mod processes;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;

@@ -144,14 +144,16 @@ async fn a_system_that_goes_away_right_before_a_second_look_is_waited_for() {
 }
 
 /// A port before the stage's systems that can be closed and opened.
-struct Door {
-    address: SocketAddr,
+pub struct Door {
+    /// Where it is.
+    pub address: SocketAddr,
     open: watch::Sender<bool>,
     closed: watch::Receiver<bool>,
 }
 
 impl Door {
-    async fn before(stage: &Stage) -> Door {
+    /// An open one.
+    pub async fn before(stage: &Stage) -> Door {
         let inside = stage.handle.url().trim_start_matches("http://").to_owned();
         let mut listener = Some(TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = listener.as_ref().unwrap().local_addr().unwrap();
@@ -188,12 +190,14 @@ impl Door {
         Door { address, open, closed }
     }
 
-    async fn close(&mut self) {
+    /// Closes it: connections end, and new ones are refused.
+    pub async fn close(&mut self) {
         self.open.send_replace(false);
         self.closed.wait_for(|closed| *closed).await.unwrap();
     }
 
-    async fn open(&mut self) {
+    /// Opens it again.
+    pub async fn open(&mut self) {
         self.open.send_replace(true);
         self.closed.wait_for(|closed| !*closed).await.unwrap();
     }

@@ -1,0 +1,132 @@
+//! The operator as a process: told to stop, frozen past its lease, and with its API server gone for a while.
+
+use crate::operators::{Operator, furnished};
+use crate::stage::{PATIENCE, Setup, Stage, outcomes, ready};
+use crate::support::controlplane::ControlPlane;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use releaseclosure::sandbox::{self, Role, Verdict};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+async fn stage(name: &str, releases: usize) -> Stage {
+    Stage::with(name, Setup { seed: sandbox::generate(releases), shared: false, ..Setup::default() }).await
+}
+
+async fn until(operator: &Operator, what: &str, so: impl Fn(&Operator) -> bool) {
+    let start = Instant::now();
+    while !so(operator) {
+        assert!(start.elapsed() < PATIENCE, "not {what}:\n{}", operator.read_log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn holder(stage: &Stage) -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    leases.get("releaseclosure-operator").await.unwrap().spec.unwrap().holder_identity
+}
+
+#[tokio::test]
+async fn told_to_stop_it_finishes_what_it_is_at_begins_nothing_and_hands_over() {
+    let stage = stage("process-term", 2).await;
+    let leader = stage.operator().await;
+    let next = stage.standing_by();
+    until(&next, "standing by", |next| next.logged("standing by")).await;
+    let fault =
+        stage.fault(json!({"match": {"role": "queue", "method": "PATCH", "record": "Q-00001"}, "action": "hold"}));
+    let name = stage.start().await;
+    stage.holds(&fault, 1).await;
+
+    leader.signal("-TERM");
+    until(&leader, "told to stop", |leader| leader.logged("told to stop by SIGTERM")).await;
+    let late = stage.create(&stage.closure(2)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = stage.requests().into_iter().filter(|request| request.ends_with("00002"));
+    assert_eq!(begun.count(), 0, "{:?}", stage.requests());
+    assert!(!next.logged("leading"), "the lease is kept while a write is under way");
+
+    assert_eq!(stage.sandbox().release(&fault, Verdict::Release), 1);
+    until(&leader, "ended", |leader| !leader.is_alive()).await;
+    assert!(leader.logged("the lease is released"), "{}", leader.read_log());
+    assert_eq!(outcomes(&stage.closed(&name).await), ["Changed"; 5]);
+    // The pass was let finish: it closed what it had begun, without a second look by the next one.
+    assert_eq!(stage.requests().iter().filter(|request| request.ends_with("Q-00001")).count(), 2);
+    assert_eq!(outcomes(&stage.closed(&late).await), ["Changed"; 5]);
+    assert!(next.is_alive() && holder(&stage).await.is_some());
+    assert_eq!(stage.sandbox().deliveries().len(), 2);
+}
+
+#[tokio::test]
+async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
+    let stage = stage("process-stop", 1).await;
+    let frozen = stage.operator().await;
+    let next = stage.standing_by();
+    until(&next, "standing by", |next| next.logged("standing by")).await;
+    let before = holder(&stage).await;
+    // The moment in which nothing but the lease stands between a leader and a second announcement: the intent is stored,
+    // and the last look at the source is on its way back.
+    let look = json!({"role": "governance", "record": "RR-load-00001", "nth": 5});
+    let fault = stage.fault(json!({"match": look, "action": "hold"}));
+    let name = stage.start().await;
+    stage.holds(&fault, 1).await;
+    frozen.signal("-STOP");
+
+    until(&next, "leading", |next| next.logged("leading")).await;
+    let closed = stage.closed(&name).await;
+    assert_eq!(outcomes(&closed), ["Changed"; 5]);
+    assert_ne!(holder(&stage).await, before);
+    assert_eq!(stage.count("POST", "intake"), 1);
+
+    // Its answer lies there when it wakes up.
+    assert_eq!(stage.sandbox().release(&fault, Verdict::Release), 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stage.sandbox().clear_requests();
+    frozen.signal("-CONT");
+    until(&frozen, "ended", |frozen| !frozen.is_alive()).await;
+    assert!(frozen.logged("leadership ended; nothing is written any more"), "{}", frozen.read_log());
+    let writes: Vec<_> = stage.requests().into_iter().filter(|request| !request.starts_with("GET ")).collect();
+    assert_eq!(writes, Vec::<String>::new());
+    assert_eq!(stage.get(&name).await.metadata.resource_version, closed.metadata.resource_version);
+    assert_eq!(stage.sandbox().deliveries().len(), 1);
+    assert!(next.is_alive());
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
+    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(&[])))) };
+    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    let setup = Setup { seed: sandbox::generate(4), plane: Some(plane), ..Setup::default() };
+    let stage = Stage::with("process-api", setup).await;
+    let mut operator = stage.operator().await;
+    // One that is closed, one that is halted, and one that is in the middle of it when the server dies.
+    let done = stage.create(&stage.closure(1)).await;
+    stage.closed(&done).await;
+    stage.sandbox().edit(Role::Tracker, "REL-00002", &json!({"milestone": {"title": "Renamed"}}));
+    let halted = stage.create(&stage.closure(2)).await;
+    let (_, packet) = stage.halted(&halted).await;
+    let fault = stage.fault(json!({"match": {"role": "tracker", "method": "PATCH"}, "action": "hold"}));
+    let under_way = stage.create(&stage.closure(3)).await;
+    stage.holds(&fault, 1).await;
+
+    let dead = tokio::task::spawn_blocking(|| plane.crash(Duration::ZERO));
+    stage.sandbox().remove_fault(&fault);
+    dead.await.unwrap();
+    // A lease that fell due in that moment may have lapsed; then whoever runs the operator starts it again.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if !operator.is_alive() {
+        assert!(operator.logged("leadership ended"), "{}", operator.read_log());
+        operator = stage.operator_after_a_crash().await;
+    }
+    assert_eq!(outcomes(&stage.closed(&under_way).await), ["Changed"; 5]);
+    // The watches are at it again: a new closure is seen, and a resolution is.
+    let late = stage.create(&stage.closure(4)).await;
+    assert_eq!(outcomes(&stage.closed(&late).await), ["Changed"; 5]);
+    assert_eq!(ready(&stage.get(&halted).await).1, "MilestoneRenamed");
+    stage.sandbox().edit(Role::Tracker, "REL-00002", &json!({"milestone": {"title": "M 00002"}}));
+    stage.resolve(&packet, "Resume", None).await;
+    assert_eq!(outcomes(&stage.closed(&halted).await), ["Changed"; 5]);
+    assert_eq!(stage.sandbox().deliveries().len(), 4);
+    assert_eq!(stage.writes().values().sum::<usize>(), 20);
+    assert!(operator.is_alive());
+    tokio::task::spawn_blocking(|| plane.signal("-TERM")).await.unwrap();
+}
