@@ -25,6 +25,8 @@ mod crashes;
 mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/halts.rs"]
+mod halts;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]

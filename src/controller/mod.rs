@@ -435,8 +435,7 @@ fn watch_closures(
     reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
         .filter_map(|event| future::ready(event.ok()))
         .flat_map(move |event| {
-            context.siblings.apply(&event);
-            let mut woken = Vec::new();
+            let mut woken = context.objects(&context.siblings.apply(&event));
             match &event {
                 Event::Init => {}
                 Event::InitDone => {
@@ -461,7 +460,11 @@ fn watch_closures(
                     if let Some(uid) = &object.metadata.uid {
                         context.forget(uid);
                     }
+<<<<<<< HEAD
                     woken.extend(siblings_of(&context, object));
+=======
+                    woken.extend(context.objects(&[(namespace, object.key().as_str().to_owned())]));
+>>>>>>> t2
                 }
             }
             futures::stream::iter(woken)
@@ -494,7 +497,7 @@ fn watch_packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl Futu
     let watching = async move {
         let mut events = pin!(events_of(api, config));
         while let Some(event) = events.next().await {
-            context.holds.apply(&event);
+            context.wake(&context.holds.apply(&event));
             match event {
                 Event::InitDone => once.tell(),
                 // Made, most likely by this very operator, and nobody has answered yet.
@@ -536,7 +539,11 @@ fn watch_playbooks(
                     }
                 }
                 Event::Apply(playbook) => {
+<<<<<<< HEAD
                     // Also where only the status changed: a verdict that met a conflict is written on the new version.
+=======
+                    // Also after every change of the status alone: of two verdicts that were written at once, one lost.
+>>>>>>> t2
                     judge(&context, &playbook).await;
                     let version = (playbook.uid(), playbook.metadata.generation);
                     if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {
