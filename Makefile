@@ -29,8 +29,9 @@ fmt: ## format the code
 	cargo fmt
 
 .PHONY: bench
-bench: ## what a closure costs, in requests, instructions and memory
-	cargo bench --locked
+bench: controlplane ## what a closure costs, in CPU time, memory and requests; a release build the first time
+	cargo build --locked --release
+	cargo bench --locked --profile dev --bench closures
 
 .PHONY: crds
 crds: ## write crds/ anew from the Rust types

@@ -5,14 +5,24 @@
 
 #[path = "cluster/again.rs"]
 mod again;
+#[path = "cluster/already.rs"]
+mod already;
 #[path = "cluster/announcements.rs"]
 mod announcements;
 #[path = "cluster/between.rs"]
 mod between;
+#[path = "cluster/budget.rs"]
+mod budget;
+#[path = "cluster/burst.rs"]
+mod burst;
 #[path = "cluster/clean.rs"]
 mod clean;
+#[path = "cluster/contention.rs"]
+mod contention;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/duplicates.rs"]
+mod duplicates;
 #[path = "cluster/findings.rs"]
 mod findings;
 #[path = "cluster/halts.rs"]
@@ -21,6 +31,8 @@ mod halts;
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]
 mod misfortunes;
+#[path = "cluster/modes.rs"]
+mod modes;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;
@@ -35,6 +47,8 @@ mod releases;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/waits.rs"]
+mod waits;
 #[path = "cluster/witness.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod witness;

@@ -358,9 +358,10 @@ pub fn asked_for<'a>(facts: Facts<'a>, system: System) -> Option<&'a str> {
 }
 
 /// Whether a record that was never found is still within its grace period, counted from the pass that missed it first.
-/// A record that was found before has none.
+/// A record that was found before has none: it is remembered with its step, and where all five have agreed once, each of
+/// them was there.
 fn in_grace(facts: Facts<'_>, system: System) -> bool {
-    if facts.ledger.found_record(system).is_some() {
+    if facts.ledger.found_record(system).is_some() || facts.ledger.alignment.is_some() {
         return false;
     }
     let since = facts.ledger.retry.as_ref().and_then(|retry| retry.missing_since.get(system.as_str()));

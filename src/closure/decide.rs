@@ -109,7 +109,7 @@ pub struct Wait {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrote {
     /// The system says yes; this is its record now.
-    Answered(Sighting),
+    Answered(Box<Sighting>),
     /// The intake has the announcement; `true`: by this very request.
     Announced(bool),
     /// The precondition failed, or the record is gone: look again.
@@ -266,7 +266,7 @@ impl Pass {
         self.epoch += 1;
         match wrote {
             Wrote::Answered(sighting) => {
-                self.snapshot.take(sighting, self.epoch);
+                self.snapshot.take(*sighting, self.epoch);
                 self.answered = Some((step, before));
             }
             Wrote::Announced(by_this_request) => {
@@ -555,7 +555,7 @@ impl Pass {
             };
             let reference = match step {
                 Step::AttachEvidence => self.snapshot.archive().map(|bundle| bundle.url.clone()),
-                _ => None,
+                Step::CloseChecklist | Step::ApproveTracker | Step::ClearQueueEntry | Step::NotifyCoordinator => None,
             };
             let connection = brief.connections[system as usize].clone();
             let record = self.ledger.step_mut(step);
@@ -729,7 +729,7 @@ impl Pass {
         let digest = trace::alignment_digest(&brief.accepted, decision, &compared);
         let verified_at = match &self.ledger.alignment {
             Some(before) if before.digest == digest => before.verified_at,
-            _ => now,
+            Some(_) | None => now,
         };
         self.ledger.alignment = Some(Alignment { digest, verified_at, decision, accepted_event, compared });
         self.ledger.playbook = Some(brief.playbook.clone());

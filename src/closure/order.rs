@@ -111,7 +111,9 @@ pub fn verify(facts: Facts<'_>, uid: &str, step: Step) -> Result<Verified, Unver
     let (accepted, system) = (facts.accepted, step.system());
     let record = match system {
         System::Intake => accepted.key().as_str(),
-        _ => facts.snapshot.record_id(system).ok_or(Unverified::Unseen)?,
+        System::Governance | System::Archive | System::Checklist | System::Tracker | System::Queue => {
+            facts.snapshot.record_id(system).ok_or(Unverified::Unseen)?
+        }
     };
     let change = match step {
         Step::CloseChecklist => Change::Close,

@@ -74,7 +74,7 @@ pub async fn write(order: Verified, resolved: &Resolved, held: &mut Held) -> Wro
 
 fn wrote<R>(reply: WriteReply<R>, sighting: fn(Observation<R>) -> Sighting) -> Wrote {
     match reply {
-        WriteReply::Answered(record, revision) => Wrote::Answered(sighting(found(record, revision))),
+        WriteReply::Answered(record, revision) => Wrote::Answered(Box::new(sighting(found(record, revision)))),
         WriteReply::Conflict | WriteReply::Gone => Wrote::LookAgain,
         WriteReply::Refused => Wrote::Refused,
         WriteReply::NotApplied(why) => Wrote::NotApplied(why),

@@ -319,8 +319,14 @@ impl Connections {
         object.status = Some(status);
         let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         match api.replace_status(&object.name_any(), &PostParams::default(), &object).await {
-            // Somebody changed it in between: the watch brings the new one.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(changed),
+            // Somebody changed it in between: it is probed again on the next round, from the new version.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                let entry = self.entry(&object.namespace().unwrap_or_default(), &object.name_any());
+                if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    made.probed = None;
+                }
+                Ok(changed)
+            }
             other => other.map(|_| changed),
         }
     }

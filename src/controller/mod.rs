@@ -449,19 +449,33 @@ fn watch_closures(
                     let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
                     if seen.insert(reference.clone(), print) != Some(print) {
                         woken.push(reference);
+                        if object.metadata.deletion_timestamp.is_some() {
+                            // It does not count any more: the next oldest may act.
+                            woken.extend(siblings_of(&context, object));
+                        }
                     }
                 }
                 Event::Delete(object) => {
-                    let namespace = object.namespace().unwrap_or_default();
                     seen.remove(&ObjectRef::from_obj(object));
                     if let Some(uid) = &object.metadata.uid {
                         context.forget(uid);
                     }
+<<<<<<< HEAD
+                    woken.extend(siblings_of(&context, object));
+=======
                     woken.extend(context.objects(&[(namespace, object.key().as_str().to_owned())]));
+>>>>>>> t2
                 }
             }
             futures::stream::iter(woken)
         })
+}
+
+/// The other objects of the same closure.
+fn siblings_of(context: &Context, object: &Unfinished) -> Vec<ObjectRef<Unfinished>> {
+    let namespace = object.namespace().unwrap_or_default();
+    let siblings = context.siblings.of_key(&namespace, object.key().as_str());
+    siblings.iter().map(|(name, _)| ObjectRef::new(name).within(&namespace)).collect()
 }
 
 /// What of a closure a pass depends on: everything but its status, which is this operator's own.
@@ -486,6 +500,8 @@ fn watch_packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl Futu
             context.wake(&context.holds.apply(&event));
             match event {
                 Event::InitDone => once.tell(),
+                // Made, most likely by this very operator, and nobody has answered yet.
+                Event::Apply(packet) if packet.spec.resolution.is_none() => {}
                 Event::Apply(packet) | Event::Delete(packet) => {
                     let context = context.clone();
                     tokio::spawn(async move {
@@ -523,7 +539,11 @@ fn watch_playbooks(
                     }
                 }
                 Event::Apply(playbook) => {
+<<<<<<< HEAD
+                    // Also where only the status changed: a verdict that met a conflict is written on the new version.
+=======
                     // Also after every change of the status alone: of two verdicts that were written at once, one lost.
+>>>>>>> t2
                     judge(&context, &playbook).await;
                     let version = (playbook.uid(), playbook.metadata.generation);
                     if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {

@@ -250,6 +250,11 @@ async fn work(
                     Err(why) => Wrote::NotApplied(why),
                     Ok(()) => match act::fence(context, subject, &resolved, step).await {
                         Ok(()) => act::write(order, &resolved, &mut held).await,
+                        // Nothing was done yet, so there is nothing to store: it begins again, with what holds now.
+                        Err(act::Fenced::Changed) if pass.epoch() == 0 => return Ok((Ending::Conflict, Next::AtOnce)),
+                        Err(act::Fenced::LeaseTooShort) if pass.epoch() == 0 => {
+                            return Ok((Ending::Conflict, Next::After(Duration::from_secs(1))));
+                        }
                         Err(fenced) => {
                             info!(closure = %brief.accepted.key(), %step, ?fenced, "a write was not made");
                             Wrote::NotApplied(Trouble::HeldBack.into())

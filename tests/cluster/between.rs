@@ -56,7 +56,7 @@ fn arm(stage: &Stage, release: Release, row: &Row) {
             json!({"role": role.name(), "record": release.record(*role), "patch": release.fill_in(patch)})
         }
         Edit::Remove(role) => json!({"role": role.name(), "record": release.record(*role), "delete": true}),
-        Edit::Copy(..) => unreachable!("no row copies a record"),
+        Edit::Copy(..) | Edit::Set(..) => unreachable!("a rule has no such edit"),
     };
     stage.fault(json!({"match": matches, "action": {"edit": edit}}));
 }

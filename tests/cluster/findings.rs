@@ -6,6 +6,7 @@
 #[path = "findings/rows.rs"]
 mod rows;
 
+use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
 use crate::stage::{Setup, Stage, condition, is_true, outcomes, ready};
 use kube::ResourceExt;
@@ -49,6 +50,50 @@ async fn every_mutation_of_every_compared_field_halts_before_any_write_and_says_
     assert_eq!(stage.all_packets().await.len(), halted);
     assert_eq!(stage.sandbox().deliveries().len(), rows.len() - halted);
     stage.quiet(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn what_the_playbook_allows_is_no_finding() {
+    let stage = Stage::with("findings-allowed", Setup { seed: releases::seed(3), ..Setup::default() }).await;
+    let patch = json!({"spec": {
+        "governance": {"acceptedStates": ["Accepted", "AcceptedWithNotes"]},
+        "archive": {"requiredArtifacts": ["sign-off"]},
+        "checklist": {"openItems": "Allow"},
+        "tracker": {"approvableStates": ["InReview", "Testing"]},
+    }});
+    let namespace = stage.namespace.clone();
+    tokio::task::spawn_blocking(move || {
+        let patch = patch.to_string();
+        let what = ["patch", "closureplaybook", "engineering-release", "--type=merge", "-p", &patch];
+        plane().kubectl(&[&["-n", &namespace], &what[..]].concat());
+        // The operator knows the new rules.
+        let seen = "--for=jsonpath={.status.observedGeneration}=2";
+        plane().kubectl(&["-n", &namespace, "wait", seen, "closureplaybook", "engineering-release", "--timeout=90s"]);
+    })
+    .await
+    .unwrap();
+    let item = |done: bool| json!({"id": "rollback", "title": "x", "done": done});
+    let sign_off = json!({"name": "s", "kind": "sign-off", "digest": "sha256:1", "url": "{url}/s"});
+    for edit in [
+        Edit::Patch(Role::Governance, json!({"state": "AcceptedWithNotes"})),
+        Edit::Patch(Role::Archive, json!({"artifacts": [sign_off]})),
+        Edit::Patch(Role::Checklist, json!({"items": [item(false), item(true)]})),
+        Edit::Patch(Role::Tracker, json!({"state": "Testing"})),
+    ] {
+        Release(1).apply(&stage, &edit);
+    }
+    // What is not in the lists is a finding still.
+    Release(2).apply(&stage, &Edit::Patch(Role::Governance, json!({"state": "Noted"})));
+    Release(3).apply(&stage, &Edit::Patch(Role::Archive, json!({"artifacts": []})));
+    for number in 1..=3 {
+        stage.create(&Release(number).closure(&stage)).await;
+    }
+    assert_eq!(outcomes(&stage.closed(&Release(1).name()).await), ["Changed"; 5]);
+    for (number, expected) in [(2, "Accepted or AcceptedWithNotes"), (3, "sign-off")] {
+        let (_, packet) = stage.halted(&Release(number).name()).await;
+        let found: Vec<_> = packet.spec.findings.iter().map(|finding| finding.expected.as_str()).collect();
+        assert_eq!(found, [expected]);
+    }
 }
 
 #[tokio::test]

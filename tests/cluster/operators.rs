@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -42,30 +42,27 @@ pub fn furnished(plane: ControlPlane) -> ControlPlane {
 /// shipped role.
 pub fn shared_operator() {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| {
-        let plane = plane();
-        let token = plane.kubectl(&[
-            "-n",
-            "releaseclosure-system",
-            "create",
-            "token",
-            "releaseclosure-operator",
-            "--duration=3h",
-        ]);
-        let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
-        let mut config = admin;
-        config["users"][0]["user"] = json!({ "token": token.trim() });
-        let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
-        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
-        Operator::start(file, &["--lease-namespace=releaseclosure-system"])
-    });
+    OPERATOR.get_or_init(|| Operator::start(account(plane()), &["--lease-namespace=releaseclosure-system"]));
+}
+
+/// A kubeconfig for the operator's ServiceAccount, with exactly the shipped role.
+pub fn account(plane: &ControlPlane) -> PathBuf {
+    let token =
+        plane.kubectl(&["-n", "releaseclosure-system", "create", "token", "releaseclosure-operator", "--duration=3h"]);
+    let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
+    let mut config = admin;
+    config["users"][0]["user"] = json!({ "token": token.trim() });
+    let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
+    std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    file
 }
 
 /// An operator of its own process. Killed when dropped, and with the process that started it.
 pub struct Operator {
     /// A shell that holds a pipe from here; it kills the operator when the pipe ends.
     keeper: Child,
-    pid: u32,
+    /// Its process.
+    pub pid: u32,
     /// Where it logs.
     pub log: PathBuf,
     /// Where it serves metrics and probes.
@@ -75,35 +72,40 @@ pub struct Operator {
 impl Operator {
     /// Starts one, and waits until its caches are complete.
     pub fn start(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        let operator = Operator::launch(kubeconfig, flags);
+        Operator::launch(kubeconfig, flags).up()
+    }
+
+    /// Waits until its caches are complete.
+    pub fn up(self) -> Operator {
         let start = Instant::now();
-        while !operator.logged("the cache of unfinished closures is complete") {
-            assert!(start.elapsed() < PATIENCE, "the operator does not come up:\n{}", operator.read_log());
+        while !self.logged("the cache of unfinished closures is complete") {
+            assert!(start.elapsed() < PATIENCE, "the operator does not come up:\n{}", self.read_log());
             std::thread::sleep(Duration::from_millis(50));
         }
-        operator
+        self
     }
 
     /// Starts one, which may stand by for now.
     pub fn launch(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
+        let binary = Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
+        Operator::launch_as(binary, "info,releaseclosure=debug", kubeconfig, flags)
+    }
+
+    /// The same, of another build and with another level of logging.
+    pub fn launch_as(binary: &Path, level: &str, kubeconfig: PathBuf, flags: &[&str]) -> Operator {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = kubeconfig.with_file_name(format!("operator-{count}.log"));
         let script = r#"exec 3<&0; "$@" 2>>"$LOG" </dev/null & pid=$!; echo "$pid"; cat <&3 >/dev/null; kill -9 "$pid" 2>/dev/null"#;
         let port = free_port();
         let mut keeper = Command::new("bash")
-            .args([
-                "-c",
-                script,
-                "bash",
-                env!("CARGO_BIN_EXE_releaseclosure"),
-                "operator",
-                "--allow-loopback-connections",
-            ])
+            .args(["-c", script, "bash"])
+            .arg(binary)
+            .args(["operator", "--allow-loopback-connections"])
             .arg(format!("--metrics-bind-address=127.0.0.1:{port}"))
             .args(flags)
             .env("KUBECONFIG", &kubeconfig)
-            .env("RUST_LOG", "info,releaseclosure=debug")
+            .env("RUST_LOG", level)
             .env("LOG", &log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

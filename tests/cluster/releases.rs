@@ -13,6 +13,8 @@ pub struct Release(pub usize);
 pub enum Edit {
     /// A merge patch on the release's own record.
     Patch(Role, Value),
+    /// A field at the top of the release's own record; null stays null, which no patch can say.
+    Set(Role, &'static str, Value),
     /// The release's own record is gone.
     Remove(Role),
     /// There is a second record like it, with this id.
@@ -102,6 +104,12 @@ impl Release {
         let sandbox = stage.sandbox();
         let done = match edit {
             Edit::Patch(role, patch) => sandbox.edit(*role, &self.record(*role), &self.fill_in(patch)),
+            Edit::Set(role, field, value) => {
+                let mut record = stage.record(*role, &self.record(*role));
+                record[*field] = self.fill_in(value);
+                sandbox.put(*role, &self.record(*role), record);
+                true
+            }
             Edit::Remove(role) => sandbox.remove(*role, &self.record(*role)),
             Edit::Copy(role, id) => {
                 let mut copy = stage.record(*role, &self.record(*role));

@@ -94,48 +94,14 @@ impl Stage {
     }
 
     async fn install(&self, setup: &Setup) {
-        let namespace = &self.namespace;
-        let mut all = vec![
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
-                "stringData": {"token": "a-token-that-shall-never-show"}}),
-            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-                "metadata": {"name": "operator-secrets", "namespace": namespace},
-                "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
-            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-                "metadata": {"name": "operator-secrets", "namespace": namespace},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
-        ];
-        for (name, role) in SYSTEMS {
-            all.push(self.connection(name, role, setup));
-        }
-        all.push(json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClosurePlaybook",
-        "metadata": {"name": "engineering-release", "namespace": namespace},
-        "spec": {
-            "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
-            "archive": {"connectionRef": {"name": "archive"},
-                "requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]},
-            "checklist": {"connectionRef": {"name": "checklist"}},
-            "tracker": {"connectionRef": {"name": "tracker"}, "approvedState": "Approved",
-                "approvableStates": ["InReview"]},
-            "queue": {"connectionRef": {"name": "queue"}},
-            "intake": {"connectionRef": {"name": "intake"}},
-            "policy": setup.policy,
-        }}));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
+        let list = objects(&self.namespace, &self.handle.endpoint(), setup).to_string();
         let plane = self.plane;
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
     /// A connection to this stage's systems in one role.
     pub fn connection(&self, name: &str, role: &str, setup: &Setup) -> Value {
-        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"allowedRoles": [role], "allowPlaintext": true, "limits": setup.limits,
-                "links": {"record": format!("https://{name}.example.com/{{id}}")},
-                "http": {"endpoint": self.handle.endpoint(), "delivery": setup.delivery,
-                    "tokenSecretRef": {"name": "sandbox-token", "key": "token"}}}})
+        connection(&self.namespace, &self.handle.endpoint(), name, role, setup)
     }
 
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
@@ -159,20 +125,8 @@ impl Stage {
 
     /// The closure of the `number`-th made-up release, its records named.
     pub fn closure(&self, number: usize) -> Value {
-        let review =
-            self.sandbox().record(Role::Governance, &format!("RR-load-{number:05}")).expect("a seeded review").value;
-        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ReleaseClosure",
-        "metadata": {"name": format!("load-{number:05}-rv1"), "namespace": self.namespace},
-        "spec": {
-            "playbookRef": {"name": "engineering-release"},
-            "release": review["release"], "milestone": review["milestone"], "evidence": review["evidence"],
-            "review": {"id": review["id"], "version": review["version"],
-                "acceptedEvent": {"id": review["acceptedEvent"]["id"], "source": "/governance/reviews",
-                    "time": "2026-11-20T10:00:00Z"}},
-            "records": {"tracker": format!("REL-{number:05}"), "checklist": format!("CHK-{number:05}"),
-                "queueEntry": format!("Q-{number:05}")},
-            "coordinator": "release-coordinators",
-        }})
+        let review = self.sandbox().record(Role::Governance, &format!("RR-load-{number:05}"));
+        closure(&self.namespace, number, &review.expect("a seeded review").value)
     }
 
     /// Creates a closure and says its name.
@@ -320,6 +274,65 @@ impl Stage {
         tokio::time::sleep(how_long).await;
         assert_eq!(self.requests()[before.len()..], Vec::<String>::new()[..], "requests after the end");
     }
+}
+
+/// A namespace with everything that a closure in it needs, as a list to apply.
+pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Value {
+    let mut all = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
+            "stringData": {"token": "a-token-that-shall-never-show"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "operator-secrets", "namespace": namespace},
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "operator-secrets", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
+    ];
+    for (name, role) in SYSTEMS {
+        all.push(connection(namespace, endpoint, name, role, setup));
+    }
+    all.push(json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClosurePlaybook",
+    "metadata": {"name": "engineering-release", "namespace": namespace},
+    "spec": {
+        "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
+        "archive": {"connectionRef": {"name": "archive"},
+            "requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]},
+        "checklist": {"connectionRef": {"name": "checklist"}},
+        "tracker": {"connectionRef": {"name": "tracker"}, "approvedState": "Approved",
+            "approvableStates": ["InReview"]},
+        "queue": {"connectionRef": {"name": "queue"}},
+        "intake": {"connectionRef": {"name": "intake"}},
+        "policy": setup.policy,
+    }}));
+    json!({"apiVersion": "v1", "kind": "List", "items": all})
+}
+
+/// A connection to the systems at an endpoint, in one role.
+fn connection(namespace: &str, endpoint: &str, name: &str, role: &str, setup: &Setup) -> Value {
+    json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"allowedRoles": [role], "allowPlaintext": true, "limits": setup.limits,
+            "links": {"record": format!("https://{name}.example.com/{{id}}")},
+            "http": {"endpoint": endpoint, "delivery": setup.delivery,
+                "tokenSecretRef": {"name": "sandbox-token", "key": "token"}}}})
+}
+
+/// The closure of a made-up release with this review, its records named.
+pub fn closure(namespace: &str, number: usize, review: &Value) -> Value {
+    json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ReleaseClosure",
+    "metadata": {"name": format!("load-{number:05}-rv1"), "namespace": namespace},
+    "spec": {
+        "playbookRef": {"name": "engineering-release"},
+        "release": review["release"], "milestone": review["milestone"], "evidence": review["evidence"],
+        "review": {"id": review["id"], "version": review["version"],
+            "acceptedEvent": {"id": review["acceptedEvent"]["id"], "source": "/governance/reviews",
+                "time": "2026-11-20T10:00:00Z"}},
+        "records": {"tracker": format!("REL-{number:05}"), "checklist": format!("CHK-{number:05}"),
+            "queueEntry": format!("Q-{number:05}")},
+        "coordinator": "release-coordinators",
+    }})
 }
 
 /// The six connections of a stage, and their roles.

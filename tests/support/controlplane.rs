@@ -71,6 +71,12 @@ impl ControlPlane {
         self.home.join("kubeconfig")
     }
 
+    /// What was asked of a restartable one that has the flag `--audit`: a JSON object a line, there by the time of the
+    /// answer.
+    pub fn audit_log(&self) -> PathBuf {
+        self.home.join("data/audit.log")
+    }
+
     /// A kubectl that knows this cluster alone. Arguments are to be added.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);

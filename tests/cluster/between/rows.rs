@@ -34,6 +34,7 @@ impl Row {
         let edit = match &self.edit {
             Edit::Patch(role, patch) => format!("{role} {patch}"),
             Edit::Remove(role) => format!("{role} is gone"),
+            Edit::Set(role, field, value) => format!("{role} {field} {value}"),
             Edit::Copy(role, _) => format!("{role} is there twice"),
         };
         format!("after {method} {role} {} number {nth}: {edit}", field.unwrap_or_default())

@@ -33,6 +33,11 @@ pub fn rows() -> Vec<Row> {
     rows.extend(markers());
     rows.extend(evidence_links());
     rows.extend(several());
+    for (role, check) in [(Governance, "C4"), (Tracker, "C7")] {
+        let none = vec![Edit::Set(role, "milestone", json!(null))];
+        let finding = found(check, "MilestoneMismatch", role, "milestone.id", "m-{n}", "none");
+        rows.push(row(format!("{role} is on no milestone"), none, vec![finding]));
+    }
     rows
 }
 
