@@ -38,6 +38,8 @@ mod modes;
 mod operators;
 #[path = "cluster/outages.rs"]
 mod outages;
+#[path = "cluster/people.rs"]
+mod people;
 #[path = "cluster/processes.rs"]
 mod processes;
 #[path = "cluster/releases.rs"]
