@@ -336,7 +336,11 @@ async fn finish(
             let pause = pause(resolved, remembered.attempts, wait.retry_after);
             context.remember(&subject.uid, remembered);
             for system in &wait.unauthorized {
-                super::probe_soon(context, &subject.namespace, &resolved.connections[*system as usize].version.name);
+                super::watches::probe_soon(
+                    context,
+                    &subject.namespace,
+                    &resolved.connections[*system as usize].version.name,
+                );
             }
             let stored = record::store_fact(context, subject, draft).await?;
             if stored && first {
