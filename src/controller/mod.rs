@@ -1,13 +1,15 @@
 //! The driver: watches the four kinds, and for each closure that something woke makes one pass.
 //!
-//! In reading order: [`cache`] is what the watches keep; [`context`] what every pass shares; [`pass`] is one pass, which
-//! resolves [`playbooks`] and [`connections`] (with their [`secrets`]), looks ([`observe`]), writes ([`act`]) and records
-//! ([`record`], [`packets`], [`events`]). This file wires them together.
+//! In reading order: [`cache`] is what the watches keep; `agenda` says when which closure is looked at; [`context`] is
+//! what every pass shares; [`pass`] is one pass, which resolves [`playbooks`] and [`connections`] (with their
+//! [`secrets`]), looks ([`observe`]), writes ([`act`]) and records ([`record`], [`packets`], [`events`]). This file wires
+//! them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
 
 pub mod act;
+mod agenda;
 pub mod cache;
 pub mod connections;
 pub mod context;
@@ -29,7 +31,6 @@ use connections::Connections;
 use context::{Context, Parts};
 use events::Events;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future};
-use kube::runtime::controller::{self, Action, ReconcileRequest, applier};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
@@ -44,7 +45,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// The oldest Kubernetes whose schemas and policies behave as the shipped ones need.
 const KUBERNETES_MIN: (u32, u32) = (1, 33);
@@ -263,27 +264,9 @@ async fn lead(
         let woken = futures::stream::unfold(woken, |mut woken| async {
             woken.recv().await.map(|reference| (reference, woken))
         });
-        let queue = futures::stream::select(changed, woken)
-            .map(|reference| Ok::<_, watcher::Error>(ReconcileRequest::from(reference)));
         let stopping = stopping.clone();
-        let reconcile = move |object, context| reconcile(object, context, stopping.clone()).boxed();
-        let never = |_: Arc<Unfinished>, error: &std::convert::Infallible, _: Arc<Context>| match *error {};
-        applier(
-            reconcile,
-            never,
-            context.clone(),
-            context.closures.clone(),
-            queue.boxed(),
-            controller::Config::default(),
-        )
-        .for_each(|result| {
-            if let Err(error) = result {
-                // An object that left the cache between being queued and being worked on.
-                debug!(%error, "not worked on");
-            }
-            future::ready(())
-        })
-        .await;
+        let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
+        agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
     let ticking = tick(&context);
 
@@ -314,43 +297,50 @@ async fn lead(
     }
 }
 
-/// One closure that something woke: waits for its turn, makes a pass, says when to look again. A panic ends this pass
-/// and nothing else.
+/// One closure that something woke: waits for its turn, makes a pass, says when to look again.
 async fn reconcile(
-    object: Arc<Unfinished>,
+    reference: ObjectRef<Unfinished>,
     context: Arc<Context>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
-) -> Result<Action, std::convert::Infallible> {
+) -> Next {
+    // It may have left the cache since it was woken.
+    let Some(object) = context.closures.get(&reference) else { return Next::OnChange };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let place = context.room.enter(&namespace, &object.spec.playbook_ref.name).await;
     let turn = context.keys.lock((namespace.clone(), object.key().as_str().to_owned())).await;
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {
-        return Ok(Action::await_change());
+        return Next::OnChange;
     }
-    let counted = context.metrics.pass();
-    let uid = object.uid().unwrap_or_default();
-    let ended = AssertUnwindSafe(Box::pin(pass::run(&context, &namespace, &name))).catch_unwind().await;
+    let next = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name))).await;
     drop((turn, place));
-    let (ending, next) = match ended {
+    next
+}
+
+/// Makes a pass, counts it, and says when to look again. A panic ends this pass and nothing else.
+async fn guarded(
+    context: &Context,
+    object: &Unfinished,
+    pass: impl Future<Output = Result<pass::Ended, PassError>>,
+) -> Next {
+    let counted = context.metrics.pass();
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let uid = object.uid().unwrap_or_default();
+    let (ending, next) = match AssertUnwindSafe(pass).catch_unwind().await {
         Ok(Ok(ended)) => ended,
         Ok(Err(PassError::Store(record::StoreError::Superseded))) => (Ending::Conflict, Next::AtOnce),
         Ok(Err(failure)) => {
-            let attempts = fail(&context, &uid);
+            let attempts = fail(context, &uid);
             warn!(namespace, name, error = %Chain(&failure), "a pass was not finished");
             (Ending::Error, Next::After(growing(attempts)))
         }
         Err(_) => {
-            let attempts = fail(&context, &uid);
+            let attempts = fail(context, &uid);
             error!(namespace, name, "a pass panicked; this closure is tried again, and no other is disturbed");
             (Ending::Panic, Next::After(growing(attempts + 3)))
         }
     };
     counted.end(ending);
-    Ok(match next {
-        Next::OnChange => Action::await_change(),
-        Next::AtOnce => Action::requeue(Duration::from_millis(u64::from(fastrand::u8(..40)))),
-        Next::After(pause) => Action::requeue(pause),
-    })
+    next
 }
 
 /// Counts a pass that came to nothing.
@@ -416,7 +406,8 @@ where
 }
 
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
-/// siblings of one that left.
+/// siblings of one that left. What a list brings comes out when the list is complete: before that, which of several objects
+/// of one closure is the oldest cannot be told.
 fn watch_closures(
     context: &Arc<Context>,
     api: Api<Unfinished>,
@@ -425,6 +416,8 @@ fn watch_closures(
 ) -> impl Stream<Item = ObjectRef<Unfinished>> + use<> {
     let context = context.clone();
     let mut seen: HashMap<ObjectRef<Unfinished>, u64> = HashMap::new();
+    // Survives a list that breaks off: what that one brought is not new to the next.
+    let mut listed = Vec::new();
     let config = watcher::Config::default().fields("status.completionTime=");
     let events = events_of(api, config).map(|mut event| {
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
@@ -440,6 +433,7 @@ fn watch_closures(
             match &event {
                 Event::Init => {}
                 Event::InitDone => {
+                    woken.append(&mut listed);
                     health.set_caches_complete(true);
                     info!("the cache of unfinished closures is complete");
                     let alive: std::collections::HashSet<_> =
@@ -449,7 +443,8 @@ fn watch_closures(
                 Event::Apply(object) | Event::InitApply(object) => {
                     let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
                     if seen.insert(reference.clone(), print) != Some(print) {
-                        woken.push(reference);
+                        let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
+                        list.push(reference);
                     }
                 }
                 Event::Delete(object) => {
