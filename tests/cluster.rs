@@ -23,6 +23,8 @@ mod contention;
 mod crashes;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
+#[path = "cluster/fences.rs"]
+mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
 #[path = "cluster/halts.rs"]

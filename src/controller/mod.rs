@@ -1,14 +1,15 @@
 //! The driver: watches the four kinds, and for each closure that something woke makes one pass.
 //!
-//! In reading order: [`cache`] is what the watches keep; [`context`] what every pass shares; [`pass`] is one pass, which
-//! resolves [`playbooks`] and [`connections`] (with their [`secrets`]), looks ([`observe`]), writes ([`act`]) and records
-//! ([`record`], [`packets`], [`events`]). [`watches`] say what is kept, and whom a change
-//! wakes. This file wires them together.
+//! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
+//! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
+//! [`playbooks`] and [`connections`] (with their [`secrets`]), looks ([`observe`]), writes ([`act`]) and records
+//! ([`record`], [`packets`], [`events`]). This file wires them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
 
 pub mod act;
+mod agenda;
 pub mod cache;
 pub mod connections;
 pub mod context;
@@ -30,21 +31,18 @@ use cache::{Holding, Unfinished};
 use connections::Connections;
 use context::{Context, Parts};
 use events::Events;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future};
-use kube::runtime::controller::{self, Action, ReconcileRequest, applier};
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self};
+use futures::{FutureExt as _, future};
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use pass::{Next, PassError};
 use playbooks::Playbooks;
 use std::future::Future;
-use std::hash::Hasher as _;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// The oldest Kubernetes whose schemas and policies behave as the shipped ones need.
 const KUBERNETES_MIN: (u32, u32) = (1, 33);
@@ -263,27 +261,9 @@ async fn lead(
         let woken = futures::stream::unfold(woken, |mut woken| async {
             woken.recv().await.map(|reference| (reference, woken))
         });
-        let queue = futures::stream::select(changed, woken)
-            .map(|reference| Ok::<_, watcher::Error>(ReconcileRequest::from(reference)));
         let stopping = stopping.clone();
-        let reconcile = move |object, context| reconcile(object, context, stopping.clone()).boxed();
-        let never = |_: Arc<Unfinished>, error: &std::convert::Infallible, _: Arc<Context>| match *error {};
-        applier(
-            reconcile,
-            never,
-            context.clone(),
-            context.closures.clone(),
-            queue.boxed(),
-            controller::Config::default(),
-        )
-        .for_each(|result| {
-            if let Err(error) = result {
-                // An object that left the cache between being queued and being worked on.
-                debug!(%error, "not worked on");
-            }
-            future::ready(())
-        })
-        .await;
+        let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
+        agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
     let ticking = watches::tick(&context);
 
@@ -314,43 +294,50 @@ async fn lead(
     }
 }
 
-/// One closure that something woke: waits for its turn, makes a pass, says when to look again. A panic ends this pass
-/// and nothing else.
+/// One closure that something woke: waits for its turn, makes a pass, says when to look again.
 async fn reconcile(
-    object: Arc<Unfinished>,
+    reference: ObjectRef<Unfinished>,
     context: Arc<Context>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
-) -> Result<Action, std::convert::Infallible> {
+) -> Next {
+    // It may have left the cache since it was woken.
+    let Some(object) = context.closures.get(&reference) else { return Next::OnChange };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let place = context.room.enter(&namespace, &object.spec.playbook_ref.name).await;
     let turn = context.keys.lock((namespace.clone(), object.key().as_str().to_owned())).await;
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {
-        return Ok(Action::await_change());
+        return Next::OnChange;
     }
-    let counted = context.metrics.pass();
-    let uid = object.uid().unwrap_or_default();
-    let ended = AssertUnwindSafe(Box::pin(pass::run(&context, &namespace, &name))).catch_unwind().await;
+    let next = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name))).await;
     drop((turn, place));
-    let (ending, next) = match ended {
+    next
+}
+
+/// Makes a pass, counts it, and says when to look again. A panic ends this pass and nothing else.
+async fn guarded(
+    context: &Context,
+    object: &Unfinished,
+    pass: impl Future<Output = Result<pass::Ended, PassError>>,
+) -> Next {
+    let counted = context.metrics.pass();
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let uid = object.uid().unwrap_or_default();
+    let (ending, next) = match AssertUnwindSafe(pass).catch_unwind().await {
         Ok(Ok(ended)) => ended,
         Ok(Err(PassError::Store(record::StoreError::Superseded))) => (Ending::Conflict, Next::AtOnce),
         Ok(Err(failure)) => {
-            let attempts = fail(&context, &uid);
+            let attempts = fail(context, &uid);
             warn!(namespace, name, error = %Chain(&failure), "a pass was not finished");
             (Ending::Error, Next::After(growing(attempts)))
         }
         Err(_) => {
-            let attempts = fail(&context, &uid);
+            let attempts = fail(context, &uid);
             error!(namespace, name, "a pass panicked; this closure is tried again, and no other is disturbed");
             (Ending::Panic, Next::After(growing(attempts + 3)))
         }
     };
     counted.end(ending);
-    Ok(match next {
-        Next::OnChange => Action::await_change(),
-        Next::AtOnce => Action::requeue(Duration::from_millis(u64::from(fastrand::u8(..40)))),
-        Next::After(pause) => Action::requeue(pause),
-    })
+    next
 }
 
 /// Counts a pass that came to nothing.

@@ -53,7 +53,8 @@ where
 }
 
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
-/// siblings of one that left.
+/// siblings of one that left. What a list brings comes out when the list is complete: before that, which of several objects
+/// of one closure is the oldest cannot be told.
 pub(super) fn closures(
     context: &Arc<Context>,
     api: Api<Unfinished>,
@@ -62,6 +63,8 @@ pub(super) fn closures(
 ) -> impl Stream<Item = ObjectRef<Unfinished>> + use<> {
     let context = context.clone();
     let mut seen: HashMap<ObjectRef<Unfinished>, u64> = HashMap::new();
+    // Survives a list that breaks off: what that one brought is not new to the next.
+    let mut listed = Vec::new();
     let config = watcher::Config::default().fields("status.completionTime=");
     let events = events_of(api, config).map(|mut event| {
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
@@ -76,6 +79,7 @@ pub(super) fn closures(
             match &event {
                 Event::Init => {}
                 Event::InitDone => {
+                    woken.append(&mut listed);
                     health.set_caches_complete(true);
                     info!("the cache of unfinished closures is complete");
                     let alive: std::collections::HashSet<_> =
@@ -85,7 +89,8 @@ pub(super) fn closures(
                 Event::Apply(object) | Event::InitApply(object) => {
                     let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
                     if seen.insert(reference.clone(), print) != Some(print) {
-                        woken.push(reference);
+                        let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
+                        list.push(reference);
                         if object.metadata.deletion_timestamp.is_some() {
                             // It does not count any more: the next oldest may act.
                             woken.extend(siblings_of(&context, object));
