@@ -23,8 +23,12 @@ mod contention;
 mod crashes;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
+#[path = "cluster/fences.rs"]
+mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/halts.rs"]
+mod halts;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]

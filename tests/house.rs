@@ -58,7 +58,6 @@ const LONG: &[(&str, usize)] = &[
     ("src/closure/checks.rs", 550),
     ("src/closure/decide.rs", 800),
     ("src/closure/ledger.rs", 500),
-    ("src/controller/mod.rs", 650),
     ("tests/cluster/stage.rs", 550),
 ];
 

@@ -1,7 +1,9 @@
 //! The latch: how a halt comes about, what releases it, and whom a packet of the same closure holds.
 
 use super::ids::Step;
-use super::ledger::{Decision, FINDINGS_MAX, Finding, HALTS_MAX, Halt, Handoff, Ledger, NameRef, Outcome, PastHalt};
+use super::ledger::{
+    Decision, FINDINGS_BYTES_MAX, FINDINGS_MAX, Finding, HALTS_MAX, Halt, Handoff, Ledger, NameRef, Outcome, PastHalt,
+};
 use super::reason::Reason;
 use jiff::Timestamp;
 use serde_json::json;
@@ -18,12 +20,23 @@ pub fn id(uid: &str, episode: u32) -> String {
 pub fn latch(ledger: &mut Ledger, uid: &str, mut findings: Vec<Finding>, now: Timestamp) {
     let Some(first) = findings.first() else { return };
     let (id, cause) = (id(uid, ledger.episode), first.reason);
-    let findings_omitted =
-        u32::try_from(findings.len().saturating_sub(FINDINGS_MAX)).ok().filter(|omitted| *omitted > 0);
-    findings.truncate(FINDINGS_MAX);
+    let kept = fitting(&findings);
+    let findings_omitted = u32::try_from(findings.len() - kept).ok().filter(|omitted| *omitted > 0);
+    findings.truncate(kept);
     let packet_ref = NameRef { name: id.clone() };
     ledger.retry = None;
     ledger.halt = Some(Halt { id, cause, at: now, packet_ref, findings, findings_omitted });
+}
+
+/// How many findings a status keeps: at most 24, and no more than fit beside everything else that a status below 16 KiB
+/// may hold; always the first.
+fn fitting(findings: &[Finding]) -> usize {
+    let mut bytes = 0;
+    let fits = findings.iter().take(FINDINGS_MAX).take_while(|finding| {
+        bytes += serde_json::to_string(finding).map_or(0, |text| text.len());
+        bytes <= FINDINGS_BYTES_MAX
+    });
+    fits.count().max(1)
 }
 
 /// A coordinator's answer, as it stands on a packet.

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 
 /// Most findings a status or packet holds; of the rest there is a count.
 pub const FINDINGS_MAX: usize = 24;
+/// Most bytes that the findings of a status take as JSON. Conditions, steps, alignment and past halts take up to nine
+/// kilobytes, and a status is to stay below 16 KiB.
+pub const FINDINGS_BYTES_MAX: usize = 7 * 1024;
 /// Longest `expected` and `observed`, in characters.
 pub const VALUE_MAX: usize = 128;
 /// Most past halts a status holds; the oldest leave first.

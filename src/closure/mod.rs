@@ -8,6 +8,9 @@
 //! takes the next safe step; [`ledger`] is what is remembered
 //! between passes; [`halt`], [`packet`] and [`trace`] are what is left for people.
 
+// A new state, step or reason must be thought of wherever one is told from another.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod accepted;
 pub mod checks;
 pub mod decide;

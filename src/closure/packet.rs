@@ -27,6 +27,7 @@ pub fn instructions(halt: &Halt, accepted: &Accepted, namespace: &str, closure: 
     all
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "a reason that is no finding's has nothing but its sentence to say")]
 fn advice(finding: &Finding, accepted: &Accepted) -> String {
     let record = finding.record.as_deref().unwrap_or("the record");
     let milestone = accepted.milestone();

@@ -181,14 +181,16 @@ impl<E> Default for Index<E> {
     }
 }
 
-impl<E: Entry + Clone> Index<E> {
+impl<E: Entry + Clone + PartialEq> Index<E> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner<E>> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes a watch event in.
-    pub fn apply(&self, event: &Event<E::Object>) {
+    /// Takes a watch event in. After a list that replaces an earlier one: the namespaces and closure keys of which
+    /// something left or changed while nobody watched, for no event will ever tell of that.
+    pub fn apply(&self, event: &Event<E::Object>) -> Vec<(String, String)> {
         let mut inner = self.lock();
+        let mut unseen = Vec::new();
         match event {
             Event::Init => inner.listing = Some(HashMap::new()),
             Event::InitApply(object) => {
@@ -198,6 +200,14 @@ impl<E: Entry + Clone> Index<E> {
             }
             Event::InitDone => {
                 if let Some(listing) = inner.listing.take() {
+                    let same = |(name, entry): (&String, &E), now: Option<&BTreeMap<String, E>>| {
+                        now.and_then(|now| now.get(name)) == Some(entry)
+                    };
+                    let changed = inner.by_key.iter().filter(|(keyed, entries)| {
+                        let now = listing.get(*keyed);
+                        !entries.iter().all(|entry| same(entry, now))
+                    });
+                    unseen.extend(changed.map(|(keyed, _)| keyed.clone()));
                     inner.by_key = listing;
                 }
                 inner.complete = true;
@@ -208,6 +218,7 @@ impl<E: Entry + Clone> Index<E> {
                 remove(&mut inner.by_key, &keyed, &name);
             }
         }
+        unseen
     }
 
     /// What is known under a key, by name.
@@ -273,7 +284,7 @@ pub struct Seniority {
 }
 
 /// An object that may stand before another of the same closure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sibling {
     /// How old it is.
     pub seniority: Seniority,
@@ -299,7 +310,7 @@ pub fn seniority(meta: &ObjectMeta) -> Seniority {
 }
 
 /// A packet that holds every object of its closure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// The halt it is of.
     pub halt_id: String,

@@ -21,6 +21,7 @@ use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ pub struct Connections {
     client: Client,
     store: Store<SystemConnection>,
     allow_loopback: bool,
+    known: AtomicBool,
     entries: Mutex<HashMap<(String, String), Arc<Entry>>>,
 }
 
@@ -76,7 +78,18 @@ impl Connections {
     /// Connections as a watch keeps them.
     #[must_use]
     pub fn new(client: Client, store: Store<SystemConnection>, allow_loopback: bool) -> Connections {
-        Connections { client, store, allow_loopback, entries: Mutex::default() }
+        Connections { client, store, allow_loopback, known: AtomicBool::new(false), entries: Mutex::default() }
+    }
+
+    /// The first list of them is complete.
+    pub fn set_known(&self) {
+        self.known.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the first list of them is complete: before that, one that is not there may only not be known.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.known.load(Ordering::SeqCst)
     }
 
     fn get(&self, namespace: &str, name: &str) -> Option<Arc<SystemConnection>> {

@@ -146,6 +146,24 @@ impl Context {
         self.remembered().get(uid).is_some_and(|remembered| remembered.waiting_since.is_some())
     }
 
+    /// The unfinished objects of closures, which are named by namespace and key.
+    #[must_use]
+    pub fn objects(&self, closures: &[(String, String)]) -> Vec<ObjectRef<Unfinished>> {
+        let of = |(namespace, key): &(String, String)| {
+            let siblings = self.siblings.of_key(namespace, key);
+            siblings.into_iter().map(|(name, _)| ObjectRef::new(&name).within(namespace)).collect::<Vec<_>>()
+        };
+        closures.iter().flat_map(of).collect()
+    }
+
+    /// Wakes the unfinished objects of closures.
+    pub fn wake(&self, closures: &[(String, String)]) {
+        for object in self.objects(closures) {
+            // The receiver lives as long as the controller; without it there is nobody to wake.
+            let _ = self.wake.send(object);
+        }
+    }
+
     /// Wakes every waiting closure of a namespace for which `concerned` holds.
     pub fn wake_waiting(&self, namespace: &str, concerned: impl Fn(&Unfinished) -> bool) {
         for object in self.closures.state() {

@@ -1,9 +1,9 @@
 //! The driver: watches the four kinds, and for each closure that something woke makes one pass.
 //!
-//! In reading order: [`cache`] is what the watches keep; `agenda` says when which closure is looked at; [`context`] is
-//! what every pass shares; [`pass`] is one pass, which resolves [`playbooks`] and [`connections`] (with their
-//! [`secrets`]), looks ([`observe`]), writes ([`act`]) and records ([`record`], [`packets`], [`events`]). This file wires
-//! them together.
+//! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
+//! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
+//! [`playbooks`] and [`connections`] (with their [`secrets`]), looks ([`observe`]), writes ([`act`]) and records
+//! ([`record`], [`packets`], [`events`]). This file wires them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
@@ -20,8 +20,9 @@ pub mod pass;
 pub mod playbooks;
 pub mod record;
 pub mod secrets;
+mod watches;
 
-use crate::api::{ClosurePlaybook, REQUESTED_AT, SystemConnection};
+use crate::api::{ClosurePlaybook, SystemConnection};
 use crate::health::{self, Health};
 use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
@@ -30,19 +31,15 @@ use cache::{Holding, Unfinished};
 use connections::Connections;
 use context::{Context, Parts};
 use events::Events;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future};
-use kube::runtime::reflector::{self, ObjectRef, store::Writer};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use futures::{FutureExt as _, future};
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use pass::{Next, PassError};
 use playbooks::Playbooks;
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -247,9 +244,9 @@ async fn lead(
     }));
 
     // What a closure needs is known before the first pass: a list that is not complete would show as something missing.
-    let (holds_known, holding) = watch_packets(&context, api(&client, namespace));
-    let (playbooks_known, rules) = watch_playbooks(&context, api(&client, namespace), playbooks);
-    let (connections_known, systems) = watch_connections(&context, api(&client, namespace), connected);
+    let (holds_known, holding) = watches::packets(&context, api(&client, namespace));
+    let (playbooks_known, rules) = watches::playbooks(&context, api(&client, namespace), playbooks);
+    let (connections_known, systems) = watches::connections(&context, api(&client, namespace), connected);
     let background = future::join3(holding, rules, systems).map(|_| ());
     let caches = async {
         // An error means that the watch has ended, and with it this leader.
@@ -260,7 +257,7 @@ async fn lead(
     let passes = async {
         caches.await;
         info!("the caches of packets, playbooks and connections are complete");
-        let changed = watch_closures(&context, api(&client, namespace), closures, health.clone());
+        let changed = watches::closures(&context, api(&client, namespace), closures, health.clone());
         let woken = futures::stream::unfold(woken, |mut woken| async {
             woken.recv().await.map(|reference| (reference, woken))
         });
@@ -268,7 +265,7 @@ async fn lead(
         let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
         agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
-    let ticking = tick(&context);
+    let ticking = watches::tick(&context);
 
     let mut running = pin!(future::join3(background, passes, ticking));
     let (mut stop, mut lost) = (pin!(stop), pin!(lost));
@@ -370,264 +367,5 @@ impl std::fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
-    }
-}
-
-/// Resolves with the first complete list of a watch.
-type Known = tokio::sync::oneshot::Receiver<()>;
-
-/// Tells once.
-#[derive(Default)]
-struct Once(Mutex<Option<tokio::sync::oneshot::Sender<()>>>);
-
-impl Once {
-    fn new() -> (Once, Known) {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        (Once(Mutex::new(Some(sender))), receiver)
-    }
-
-    fn tell(&self) {
-        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody waits any more when the leader has ended.
-            let _ = sender.send(());
-        }
-    }
-}
-
-/// A watch that goes on after every failure, with a growing pause.
-fn events_of<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    watch(api, config)
-        .default_backoff()
-        .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
-        .filter_map(|event| future::ready(event.ok()))
-}
-
-/// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
-/// siblings of one that left. What a list brings comes out when the list is complete: before that, which of several objects
-/// of one closure is the oldest cannot be told.
-fn watch_closures(
-    context: &Arc<Context>,
-    api: Api<Unfinished>,
-    writer: Writer<Unfinished>,
-    health: Health,
-) -> impl Stream<Item = ObjectRef<Unfinished>> + use<> {
-    let context = context.clone();
-    let mut seen: HashMap<ObjectRef<Unfinished>, u64> = HashMap::new();
-    // Survives a list that breaks off: what that one brought is not new to the next.
-    let mut listed = Vec::new();
-    let config = watcher::Config::default().fields("status.completionTime=");
-    let events = events_of(api, config).map(|mut event| {
-        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
-            cache::prune(&mut object.metadata);
-        }
-        event
-    });
-    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
-        .filter_map(|event| future::ready(event.ok()))
-        .flat_map(move |event| {
-            context.siblings.apply(&event);
-            let mut woken = Vec::new();
-            match &event {
-                Event::Init => {}
-                Event::InitDone => {
-                    woken.append(&mut listed);
-                    health.set_caches_complete(true);
-                    info!("the cache of unfinished closures is complete");
-                    let alive: std::collections::HashSet<_> =
-                        context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
-                    seen.retain(|reference, _| alive.contains(reference));
-                }
-                Event::Apply(object) | Event::InitApply(object) => {
-                    let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
-                    if seen.insert(reference.clone(), print) != Some(print) {
-                        let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
-                        list.push(reference);
-                    }
-                }
-                Event::Delete(object) => {
-                    let namespace = object.namespace().unwrap_or_default();
-                    seen.remove(&ObjectRef::from_obj(object));
-                    if let Some(uid) = &object.metadata.uid {
-                        context.forget(uid);
-                    }
-                    let siblings = context.siblings.of_key(&namespace, object.key().as_str());
-                    woken.extend(siblings.iter().map(|(name, _)| ObjectRef::new(name).within(&namespace)));
-                }
-            }
-            futures::stream::iter(woken)
-        })
-}
-
-/// What of a closure a pass depends on: everything but its status, which is this operator's own.
-fn fingerprint(object: &Unfinished) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let meta = &object.metadata;
-    meta.uid.hash(&mut hasher);
-    meta.generation.hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    meta.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT)).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Packets that hold a closure. One that is resolved with Resume leaves the watch, which wakes its closure too.
-fn watch_packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl Future<Output = ()> + use<>) {
-    let context = context.clone();
-    let (once, known) = Once::new();
-    let config = watcher::Config::default().fields("spec.resolution.decision!=Resume");
-    let watching = async move {
-        let mut events = pin!(events_of(api, config));
-        while let Some(event) = events.next().await {
-            context.holds.apply(&event);
-            match event {
-                Event::InitDone => once.tell(),
-                Event::Apply(packet) | Event::Delete(packet) => {
-                    let context = context.clone();
-                    tokio::spawn(async move {
-                        let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
-                        if let Err(error) = packets::heed(&context, &namespace, &packet.spec.closure_key, &name).await {
-                            warn!(%error, namespace, packet = name, "a packet could not be read");
-                        }
-                    });
-                }
-                Event::Init | Event::InitApply(_) => {}
-            }
-        }
-    };
-    (known, watching)
-}
-
-/// Playbooks: each that is new or changed is judged, and wakes the closures that wait under it.
-fn watch_playbooks(
-    context: &Arc<Context>,
-    api: Api<ClosurePlaybook>,
-    writer: Writer<ClosurePlaybook>,
-) -> (Known, impl Future<Output = ()> + use<>) {
-    let context = context.clone();
-    let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
-    let watching = async move {
-        let mut seen: HashMap<ObjectRef<ClosurePlaybook>, (Option<String>, Option<i64>)> = HashMap::new();
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
-            match event {
-                Event::InitDone => {
-                    once.tell();
-                    for playbook in context.playbooks.all() {
-                        judge(&context, &playbook).await;
-                    }
-                }
-                Event::Apply(playbook) => {
-                    // Also where only the status changed: a verdict that met a conflict is written on the new version.
-                    judge(&context, &playbook).await;
-                    let version = (playbook.uid(), playbook.metadata.generation);
-                    if seen.insert(ObjectRef::from_obj(&playbook), version.clone()) != Some(version) {
-                        let name = playbook.name_any();
-                        context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
-                            closure.spec.playbook_ref.name == name
-                        });
-                    }
-                }
-                Event::Delete(playbook) => {
-                    seen.remove(&ObjectRef::from_obj(&playbook));
-                }
-                Event::Init | Event::InitApply(_) => {}
-            }
-        }
-    };
-    (known, watching)
-}
-
-async fn judge(context: &Context, playbook: &ClosurePlaybook) {
-    let judged = context.playbooks.judge(&context.client, playbook, &context.connections, context.now()).await;
-    match judged {
-        Ok(()) => {}
-        // Changed in between: the watch brings the new one.
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-        Err(error) => warn!(%error, playbook = playbook.name_any(), "a playbook's status was not written"),
-    }
-}
-
-/// Connections: each that is new or changed is probed at once, and the playbooks of its namespace are judged again.
-fn watch_connections(
-    context: &Arc<Context>,
-    api: Api<SystemConnection>,
-    writer: Writer<SystemConnection>,
-) -> (Known, impl Future<Output = ()> + use<>) {
-    let context = context.clone();
-    let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
-    let watching = async move {
-        let mut seen: HashMap<ObjectRef<SystemConnection>, (Option<String>, Option<i64>)> = HashMap::new();
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
-            match event {
-                Event::InitDone => once.tell(),
-                Event::Apply(connection) => {
-                    let version = (connection.uid(), connection.metadata.generation);
-                    if seen.insert(ObjectRef::from_obj(&connection), version.clone()) != Some(version) {
-                        probe(&context, &connection);
-                        reconsider(&context, &connection.namespace().unwrap_or_default()).await;
-                    }
-                }
-                Event::Delete(connection) => {
-                    let namespace = connection.namespace().unwrap_or_default();
-                    seen.remove(&ObjectRef::from_obj(&connection));
-                    context.connections.forget(&namespace, &connection.name_any());
-                    reconsider(&context, &namespace).await;
-                }
-                Event::Init | Event::InitApply(_) => {}
-            }
-        }
-    };
-    (known, watching)
-}
-
-/// Judges every playbook of a namespace again, and wakes what waits there.
-async fn reconsider(context: &Context, namespace: &str) {
-    for playbook in context.playbooks.of_namespace(namespace) {
-        judge(context, &playbook).await;
-    }
-    context.wake_waiting(namespace, |_| true);
-}
-
-/// Probes a connection behind everything else; where it can be used again, what waits in its namespace is woken.
-fn probe(context: &Arc<Context>, connection: &SystemConnection) {
-    let (context, connection) = (context.clone(), connection.clone());
-    tokio::spawn(async move {
-        let namespace = connection.namespace().unwrap_or_default();
-        match context.connections.probe(&connection, context.now()).await {
-            Ok(Some(true)) => context.wake_waiting(&namespace, |_| true),
-            Ok(Some(false) | None) => {}
-            Err(error) => warn!(%error, connection = connection.name_any(), "a connection's status was not written"),
-        }
-    });
-}
-
-/// A system refused the credentials of a connection: it is left alone, and probed with what its Secret says now.
-pub(crate) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
-    if let Some(connection) = context.connections.refused_credentials(namespace, name) {
-        probe(context, &connection);
-    }
-}
-
-/// Every few seconds: the probes that are due, and the gauges.
-async fn tick(context: &Arc<Context>) {
-    loop {
-        tokio::time::sleep(TICK).await;
-        let unfinished: std::collections::HashSet<String> = context
-            .closures
-            .state()
-            .iter()
-            .filter(|closure| closure.status.halt.is_none() && !closure.spec.suspend)
-            .filter_map(|closure| closure.namespace())
-            .collect();
-        for connection in context.connections.due(|namespace| unfinished.contains(namespace)) {
-            probe(context, &connection);
-        }
-        context.metrics.set_unfinished(context.closures.len());
-        context.metrics.set_unresolved(context.holds.fold(0, |open, _, hold| open + usize::from(!hold.abandoned)));
     }
 }

@@ -304,7 +304,9 @@ pub async fn heed(context: &Context, namespace: &str, key: &str, name: &str) -> 
     let mut halted = false;
     for (closure, _) in context.siblings.of_key(namespace, key) {
         let reference = kube::runtime::reflector::ObjectRef::new(&closure).within(namespace);
-        halted |= context.closures.get(&reference).is_some_and(|closure| closure.status.halt.is_some());
+        // A packet has the name of its halt.
+        let halt = context.closures.get(&reference).and_then(|closure| closure.status.halt.clone());
+        halted |= halt.is_some_and(|halt| halt.id == name);
         // The receiver lives as long as the controller.
         let _ = context.wake.send(reference);
     }

@@ -250,6 +250,11 @@ async fn work(
                     Err(why) => Wrote::NotApplied(why),
                     Ok(()) => match act::fence(context, subject, &resolved, step).await {
                         Ok(()) => act::write(order, &resolved, &mut held).await,
+                        // Nothing was done yet, so there is nothing to store: it begins again, with what holds now.
+                        Err(act::Fenced::Changed) if pass.epoch() == 0 => return Ok((Ending::Conflict, Next::AtOnce)),
+                        Err(act::Fenced::LeaseTooShort) if pass.epoch() == 0 => {
+                            return Ok((Ending::Conflict, Next::After(Duration::from_secs(1))));
+                        }
                         Err(fenced) => {
                             info!(closure = %brief.accepted.key(), %step, ?fenced, "a write was not made");
                             Wrote::NotApplied(Trouble::HeldBack.into())
@@ -331,7 +336,11 @@ async fn finish(
             let pause = pause(resolved, remembered.attempts, wait.retry_after);
             context.remember(&subject.uid, remembered);
             for system in &wait.unauthorized {
-                super::probe_soon(context, &subject.namespace, &resolved.connections[*system as usize].version.name);
+                super::watches::probe_soon(
+                    context,
+                    &subject.namespace,
+                    &resolved.connections[*system as usize].version.name,
+                );
             }
             let stored = record::store_fact(context, subject, draft).await?;
             if stored && first {

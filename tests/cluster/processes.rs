@@ -4,7 +4,7 @@ use crate::operators::{Operator, furnished};
 use crate::stage::{PATIENCE, Setup, Stage, outcomes, ready};
 use crate::support::controlplane::ControlPlane;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::api::{Api, DeleteParams};
 use releaseclosure::sandbox::{self, Role, Verdict};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -91,13 +91,32 @@ async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
     assert!(next.is_alive());
 }
 
-#[tokio::test]
-async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
+/// A stage on an API server of its own, which can be killed and started again.
+async fn stage_that_may_fall(name: &str, releases: usize) -> Stage {
     let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(&[])))) };
     let plane = tokio::task::spawn_blocking(start).await.unwrap();
-    let setup = Setup { seed: sandbox::generate(4), plane: Some(plane), ..Setup::default() };
-    let stage = Stage::with("process-api", setup).await;
-    let mut operator = stage.operator().await;
+    Stage::with(name, Setup { seed: sandbox::generate(releases), plane: Some(plane), ..Setup::default() }).await
+}
+
+/// Kills the API server and starts it again on its data.
+async fn crash(plane: &'static ControlPlane) {
+    tokio::task::spawn_blocking(|| plane.crash(Duration::ZERO)).await.unwrap();
+}
+
+/// An operator whose lease fell due while the API server was away may have ended; then whoever runs it starts it again.
+async fn still(stage: &Stage, operator: Operator) -> Operator {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if operator.is_alive() {
+        return operator;
+    }
+    assert!(operator.logged("leadership ended"), "{}", operator.read_log());
+    stage.operator_after_a_crash().await
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
+    let stage = stage_that_may_fall("process-api", 4).await;
+    let operator = stage.operator().await;
     // One that is closed, one that is halted, and one that is in the middle of it when the server dies.
     let done = stage.create(&stage.closure(1)).await;
     stage.closed(&done).await;
@@ -108,15 +127,10 @@ async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
     let under_way = stage.create(&stage.closure(3)).await;
     stage.holds(&fault, 1).await;
 
-    let dead = tokio::task::spawn_blocking(|| plane.crash(Duration::ZERO));
+    let dead = crash(stage.plane);
     stage.sandbox().remove_fault(&fault);
-    dead.await.unwrap();
-    // A lease that fell due in that moment may have lapsed; then whoever runs the operator starts it again.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    if !operator.is_alive() {
-        assert!(operator.logged("leadership ended"), "{}", operator.read_log());
-        operator = stage.operator_after_a_crash().await;
-    }
+    dead.await;
+    let operator = still(&stage, operator).await;
     assert_eq!(outcomes(&stage.closed(&under_way).await), ["Changed"; 5]);
     // The watches are at it again: a new closure is seen, and a resolution is.
     let late = stage.create(&stage.closure(4)).await;
@@ -128,5 +142,47 @@ async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
     assert_eq!(stage.sandbox().deliveries().len(), 4);
     assert_eq!(stage.writes().values().sum::<usize>(), 20);
     assert!(operator.is_alive());
-    tokio::task::spawn_blocking(|| plane.signal("-TERM")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_happens_while_nobody_watches_is_found_out_afterwards() {
+    let stage = stage_that_may_fall("process-gap", 5).await;
+    let operator = stage.operator().await;
+    let mut packets = Vec::new();
+    for number in 1..=3 {
+        stage.sandbox().edit(Role::Queue, &format!("Q-{number:05}"), &json!({"state": "Parked"}));
+        let name = stage.create(&stage.closure(number)).await;
+        packets.push(stage.halted(&name).await.1);
+    }
+    let mut older = stage.closure(4);
+    older["spec"]["suspend"] = json!(true);
+    let older = stage.create(&older).await;
+    // Creation times are in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut duplicate = stage.closure(4);
+    duplicate["metadata"]["name"] = json!("duplicate");
+    stage.create(&duplicate).await;
+    stage.waiting("duplicate", "DuplicateClosure").await;
+
+    // After a restart the API server has forgotten what it would have had to tell a watch from before: the operator gets
+    // `410 Gone`, and a list in which everything that has left is just not there.
+    operator.signal("-STOP");
+    crash(stage.plane).await;
+    for number in 1..=3 {
+        stage.sandbox().edit(Role::Queue, &format!("Q-{number:05}"), &json!({"state": "Pending"}));
+    }
+    stage.resolve(&packets[0], "Resume", None).await;
+    stage.resolve(&packets[1], "Abandon", None).await;
+    stage.packets.delete(packets[2].metadata.name.as_ref().unwrap(), &DeleteParams::default()).await.unwrap();
+    stage.delete(&older).await;
+    let late = stage.create(&stage.closure(5)).await;
+    operator.signal("-CONT");
+
+    let _operator = still(&stage, operator).await;
+    assert_eq!(outcomes(&stage.closed("load-00001-rv1").await), ["Changed"; 5]);
+    stage.wait("load-00002-rv1", "abandoned", |closure| ready(closure).1 == "Abandoned").await;
+    assert_eq!(stage.halted("load-00003-rv1").await.1.spec, packets[2].spec, "made again from the status");
+    assert_eq!(outcomes(&stage.closed("duplicate").await), ["Changed"; 5]);
+    assert_eq!(outcomes(&stage.closed(&late).await), ["Changed"; 5]);
+    assert_eq!(stage.sandbox().deliveries().len(), 3);
 }

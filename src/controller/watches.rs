@@ -1,0 +1,319 @@
+//! The watches: what each keeps, and whom a change wakes.
+//!
+//! A watch that breaks begins again with a list, and no event tells of what happened in between. So each compares the new
+//! list with what it knew.
+
+use super::TICK;
+use super::cache::{self, Holding, Unfinished};
+use super::context::Context;
+use crate::api::{ClosurePlaybook, REQUESTED_AT, SystemConnection};
+use crate::health::Health;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
+use kube::runtime::reflector::{self, ObjectRef, store::Writer};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, Resource, ResourceExt as _};
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::{info, warn};
+
+/// Resolves with the first complete list of a watch.
+pub(super) type Known = tokio::sync::oneshot::Receiver<()>;
+
+/// Tells once.
+#[derive(Default)]
+struct Once(Mutex<Option<tokio::sync::oneshot::Sender<()>>>);
+
+impl Once {
+    fn new() -> (Once, Known) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        (Once(Mutex::new(Some(sender))), receiver)
+    }
+
+    fn tell(&self) {
+        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody waits any more when the leader has ended.
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// A watch that goes on after every failure, with a growing pause.
+fn events_of<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watch(api, config)
+        .default_backoff()
+        .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
+        .filter_map(|event| future::ready(event.ok()))
+}
+
+/// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
+/// siblings of one that left. What a list brings comes out when the list is complete: before that, which of several objects
+/// of one closure is the oldest cannot be told.
+pub(super) fn closures(
+    context: &Arc<Context>,
+    api: Api<Unfinished>,
+    writer: Writer<Unfinished>,
+    health: Health,
+) -> impl Stream<Item = ObjectRef<Unfinished>> + use<> {
+    let context = context.clone();
+    let mut seen: HashMap<ObjectRef<Unfinished>, u64> = HashMap::new();
+    // Survives a list that breaks off: what that one brought is not new to the next.
+    let mut listed = Vec::new();
+    let config = watcher::Config::default().fields("status.completionTime=");
+    let events = events_of(api, config).map(|mut event| {
+        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
+            cache::prune(&mut object.metadata);
+        }
+        event
+    });
+    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
+        .filter_map(|event| future::ready(event.ok()))
+        .flat_map(move |event| {
+            let mut woken = context.objects(&context.siblings.apply(&event));
+            match &event {
+                Event::Init => {}
+                Event::InitDone => {
+                    woken.append(&mut listed);
+                    health.set_caches_complete(true);
+                    info!("the cache of unfinished closures is complete");
+                    let alive: std::collections::HashSet<_> =
+                        context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
+                    seen.retain(|reference, _| alive.contains(reference));
+                }
+                Event::Apply(object) | Event::InitApply(object) => {
+                    let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
+                    if seen.insert(reference.clone(), print) != Some(print) {
+                        let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
+                        list.push(reference);
+                        if object.metadata.deletion_timestamp.is_some() {
+                            // It does not count any more: the next oldest may act.
+                            woken.extend(siblings_of(&context, object));
+                        }
+                    }
+                }
+                Event::Delete(object) => {
+                    seen.remove(&ObjectRef::from_obj(object));
+                    if let Some(uid) = &object.metadata.uid {
+                        context.forget(uid);
+                    }
+                    woken.extend(siblings_of(&context, object));
+                }
+            }
+            futures::stream::iter(woken)
+        })
+}
+
+/// The other objects of the same closure.
+fn siblings_of(context: &Context, object: &Unfinished) -> Vec<ObjectRef<Unfinished>> {
+    context.objects(&[(object.namespace().unwrap_or_default(), object.key().as_str().to_owned())])
+}
+
+/// What of a closure a pass depends on: everything but its status, which is this operator's own.
+fn fingerprint(object: &Unfinished) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let meta = &object.metadata;
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    meta.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT)).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Packets that hold a closure. One that is resolved with Resume leaves the watch, which wakes its closure too.
+pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl Future<Output = ()> + use<>) {
+    let context = context.clone();
+    let (once, known) = Once::new();
+    let config = watcher::Config::default().fields("spec.resolution.decision!=Resume");
+    let watching = async move {
+        let mut events = pin!(events_of(api, config));
+        while let Some(event) = events.next().await {
+            context.wake(&context.holds.apply(&event));
+            match event {
+                Event::InitDone => once.tell(),
+                // Made, most likely by this very operator, and nobody has answered yet.
+                Event::Apply(packet) if packet.spec.resolution.is_none() => {}
+                Event::Apply(packet) | Event::Delete(packet) => {
+                    let context = context.clone();
+                    tokio::spawn(async move {
+                        let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
+                        if let Err(error) =
+                            super::packets::heed(&context, &namespace, &packet.spec.closure_key, &name).await
+                        {
+                            warn!(%error, namespace, packet = name, "a packet could not be read");
+                        }
+                    });
+                }
+                Event::Init | Event::InitApply(_) => {}
+            }
+        }
+    };
+    (known, watching)
+}
+
+/// The version of an object's spec.
+type Version = (Option<String>, Option<i64>);
+
+/// Takes a watch event in and says which objects are new, or have another spec than they had; of a list that is not
+/// complete yet, nothing.
+fn changed<K>(event: Event<K>, seen: &mut HashMap<ObjectRef<K>, Version>, listed: &mut Vec<K>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let mut is_new = |object: &K| {
+        let version = (object.uid(), object.meta().generation);
+        seen.insert(ObjectRef::from_obj(object), version.clone()) != Some(version)
+    };
+    match event {
+        Event::Init => {
+            listed.clear();
+            Vec::new()
+        }
+        Event::InitApply(object) => {
+            listed.push(object);
+            Vec::new()
+        }
+        Event::InitDone => std::mem::take(listed).into_iter().filter(|object| is_new(object)).collect(),
+        Event::Apply(object) => Some(object).filter(|object| is_new(object)).into_iter().collect(),
+        Event::Delete(object) => {
+            seen.remove(&ObjectRef::from_obj(&object));
+            Vec::new()
+        }
+    }
+}
+
+/// Playbooks: each that is new or changed is judged, and wakes the closures that wait under it.
+pub(super) fn playbooks(
+    context: &Arc<Context>,
+    api: Api<ClosurePlaybook>,
+    writer: Writer<ClosurePlaybook>,
+) -> (Known, impl Future<Output = ()> + use<>) {
+    let context = context.clone();
+    let (once, known) = Once::new();
+    let events = events_of(api, watcher::Config::default());
+    let watching = async move {
+        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
+        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
+        while let Some(Ok(event)) = events.next().await {
+            match &event {
+                Event::InitDone => {
+                    once.tell();
+                    judge_all(&context, &context.playbooks.all()).await;
+                }
+                // Also where only the status changed: of two verdicts that were written at once, one lost.
+                Event::Apply(playbook) => judge_all(&context, &[Arc::new(playbook.clone())]).await,
+                Event::Init | Event::InitApply(_) | Event::Delete(_) => {}
+            }
+            for playbook in changed(event, &mut seen, &mut listed) {
+                let name = playbook.name_any();
+                context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
+                    closure.spec.playbook_ref.name == name
+                });
+            }
+        }
+    };
+    (known, watching)
+}
+
+/// Judges playbooks; not before the connections are known, for then each would seem to be missing.
+async fn judge_all(context: &Context, playbooks: &[Arc<ClosurePlaybook>]) {
+    if context.connections.are_known() {
+        for playbook in playbooks {
+            judge(context, playbook).await;
+        }
+    }
+}
+
+async fn judge(context: &Context, playbook: &ClosurePlaybook) {
+    let judged = context.playbooks.judge(&context.client, playbook, &context.connections, context.now()).await;
+    match judged {
+        Ok(()) => {}
+        // Changed in between: the watch brings the new one.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+        Err(error) => warn!(%error, playbook = playbook.name_any(), "a playbook's status was not written"),
+    }
+}
+
+/// Connections: each that is new or changed is probed at once, and the playbooks of its namespace are judged again.
+pub(super) fn connections(
+    context: &Arc<Context>,
+    api: Api<SystemConnection>,
+    writer: Writer<SystemConnection>,
+) -> (Known, impl Future<Output = ()> + use<>) {
+    let context = context.clone();
+    let (once, known) = Once::new();
+    let events = events_of(api, watcher::Config::default());
+    let watching = async move {
+        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
+        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
+        while let Some(Ok(event)) = events.next().await {
+            let mut namespaces = BTreeSet::new();
+            match &event {
+                Event::InitDone => {
+                    context.connections.set_known();
+                    once.tell();
+                    namespaces.extend(context.playbooks.all().iter().filter_map(|playbook| playbook.namespace()));
+                }
+                Event::Delete(connection) => {
+                    let namespace = connection.namespace().unwrap_or_default();
+                    context.connections.forget(&namespace, &connection.name_any());
+                    namespaces.insert(namespace);
+                }
+                Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
+            }
+            for connection in changed(event, &mut seen, &mut listed) {
+                probe(&context, &connection);
+                namespaces.extend(connection.namespace());
+            }
+            for namespace in namespaces {
+                judge_all(&context, &context.playbooks.of_namespace(&namespace)).await;
+                context.wake_waiting(&namespace, |_| true);
+            }
+        }
+    };
+    (known, watching)
+}
+
+/// Probes a connection behind everything else; where it can be used again, what waits in its namespace is woken.
+fn probe(context: &Arc<Context>, connection: &SystemConnection) {
+    let (context, connection) = (context.clone(), connection.clone());
+    tokio::spawn(async move {
+        let namespace = connection.namespace().unwrap_or_default();
+        match context.connections.probe(&connection, context.now()).await {
+            Ok(Some(true)) => context.wake_waiting(&namespace, |_| true),
+            Ok(Some(false) | None) => {}
+            Err(error) => warn!(%error, connection = connection.name_any(), "a connection's status was not written"),
+        }
+    });
+}
+
+/// A system refused the credentials of a connection: it is left alone, and probed with what its Secret says now.
+pub(super) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
+    if let Some(connection) = context.connections.refused_credentials(namespace, name) {
+        probe(context, &connection);
+    }
+}
+
+/// Every few seconds: the probes that are due, and the gauges.
+pub(super) async fn tick(context: &Arc<Context>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let unfinished: std::collections::HashSet<String> = context
+            .closures
+            .state()
+            .iter()
+            .filter(|closure| closure.status.halt.is_none() && !closure.spec.suspend)
+            .filter_map(|closure| closure.namespace())
+            .collect();
+        for connection in context.connections.due(|namespace| unfinished.contains(namespace)) {
+            probe(context, &connection);
+        }
+        context.metrics.set_unfinished(context.closures.len());
+        context.metrics.set_unresolved(context.holds.fold(0, |open, _, hold| open + usize::from(!hold.abandoned)));
+    }
+}
