@@ -74,9 +74,10 @@ async fn main() {
     println!("{:<44}{closed}", "closed, of all");
 }
 
-/// The release build, which `make bench` has made.
+/// The one that `RELEASECLOSURE_BINARY` names, to compare builds; else the release build, which `make bench` has made.
 fn binary() -> PathBuf {
-    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("releaseclosure");
+    let made = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("releaseclosure");
+    let binary = std::env::var_os("RELEASECLOSURE_BINARY").map_or_else(made, PathBuf::from);
     assert!(binary.is_file(), "{} is missing; make it with: cargo build --release", binary.display());
     binary
 }
