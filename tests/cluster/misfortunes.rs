@@ -139,9 +139,9 @@ async fn second_playbook(stage: &Stage) {
 
 #[tokio::test]
 async fn a_system_that_answers_a_byte_a_second_delays_no_other_playbook() {
-    // More closures than one playbook has passes at a time, all of them caught in the tar. The timeout is the longest that
+    // More closures than there are passes at a time in the whole operator, all of them caught in the tar. The timeout is the longest that
     // a write may have.
-    const CAUGHT: usize = 40;
+    const CAUGHT: usize = 60;
     const FREE: usize = 10;
     let limits = json!({"requestsPerSecond": 1000, "concurrency": 64, "timeout": "10s"});
     let setup = Setup { seed: sandbox::generate(CAUGHT + FREE), limits, ..Setup::default() };
