@@ -29,6 +29,8 @@ mod fences;
 mod findings;
 #[path = "cluster/halts.rs"]
 mod halts;
+#[path = "cluster/hostile.rs"]
+mod hostile;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 mod notify;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 /// Failed preconditions in one pass after which it waits.
