@@ -99,6 +99,7 @@ impl Pass {
     pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {
         let links = self.snapshot.archive().map(|bundle| Link { rel: "evidence".to_owned(), url: bundle.url.clone() });
         let key = brief.accepted.key().as_str().to_owned();
+        self.ledger.retry = None;
         let step = self.ledger.step_mut(Step::NotifyCoordinator);
         step.outcome = Outcome::Intended;
         step.connection = Some(brief.connections[System::Intake as usize].clone());
