@@ -70,7 +70,10 @@ fn the_canary_hears_a_kubectl_that_takes_the_environments_kubeconfig() {
 #[test]
 fn the_demo_runs_to_its_end_without_it_and_leaves_nothing_behind() {
     let canary = Canary::new("demo");
-    let ran = canary.run("make", &["demo"]);
+    // A place of its own, by which its processes are told from those of another demo beside it.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{}", std::process::id()));
+    std::fs::create_dir_all(&place).unwrap();
+    let ran = canary.run("env", &[&format!("TMPDIR={}", place.display()), "make", "demo"]);
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{out}\n{err}");
     for shown in ["delivered twice: 0", "MilestoneRenamed", "TrackerUnavailable", "the trace holds", "Resume is stored"]
@@ -78,8 +81,9 @@ fn the_demo_runs_to_its_end_without_it_and_leaves_nothing_behind() {
         assert!(out.contains(shown) || err.contains(shown), "{shown:?} is not in:\n{out}\n{err}");
     }
     assert_eq!(canary.heard(), 0);
-    let left = Command::new("pgrep").args(["-f", "releaseclosure-demo-"]).output().expect("pgrep can be run");
+    let left = Command::new("pgrep").arg("-f").arg(&place).output().expect("pgrep can be run");
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "processes of the demo are left");
+    std::fs::remove_dir(&place).expect("the demo cleans up after itself");
 }
 
 /// What the tests' own API server and kubectl do; a test of its own so that it can be run with the canary in its environment.
