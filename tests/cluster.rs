@@ -21,6 +21,8 @@ mod clean;
 mod contention;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/document.rs"]
+mod document;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
 #[path = "cluster/fences.rs"]
