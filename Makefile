@@ -15,7 +15,7 @@ demo: ## six systems, an API server and the operator on this machine: see a clos
 	@./hack/demo
 
 .PHONY: test
-test: ## format, lints and all tests; ten minutes the first time, then one or two
+test: ## format, lints and all tests; twenty to thirty minutes the first time, then seven to ten
 	@./hack/test
 
 .PHONY: lint

@@ -29,6 +29,8 @@ mod fences;
 mod findings;
 #[path = "cluster/halts.rs"]
 mod halts;
+#[path = "cluster/hostile.rs"]
+mod hostile;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]
@@ -40,6 +42,8 @@ mod modes;
 mod operators;
 #[path = "cluster/outages.rs"]
 mod outages;
+#[path = "cluster/people.rs"]
+mod people;
 #[path = "cluster/processes.rs"]
 mod processes;
 #[path = "cluster/releases.rs"]

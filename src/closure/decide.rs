@@ -8,8 +8,9 @@ use super::checks::{self, Facts, elapsed};
 use super::ids::{Step, System};
 use super::ledger::{
     Alignment, Check, Finding, Handoff, Ledger, Link, ObjectVersion, Outcome, PlannedAction, PlannedStep,
-    PlaybookVersion, Retry, StateAt, TraceHead, VALUE_MAX, Verdict, printable,
+    PlaybookVersion, Retry, StateAt, StepRecord, TraceHead, VALUE_MAX, Verdict, printable,
 };
+use super::observed;
 pub use super::order::{Change, Delivery, HandoffBody, Unverified, Verified, verify};
 use super::reason::Reason;
 use super::snapshot::{Look, Marking, Sighting, Snapshot, Trouble, Unreachable};
@@ -17,6 +18,12 @@ use super::trace;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+mod notify;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod waits;
 
 /// Failed preconditions in one pass after which it waits.
 const CONFLICTS_MAX: u8 = 3;
@@ -317,7 +324,7 @@ impl Pass {
         match &decision {
             Decision::Write(order) => {
                 let before = StateAt {
-                    state: checks::observed(self.facts(brief, now), order.step())
+                    state: observed::observed(self.facts(brief, now), order.step())
                         .map_or_else(String::new, |state| printable(state.word, VALUE_MAX)),
                     revision: order.revision().map_or_else(String::new, |revision| printable(&revision.0, VALUE_MAX)),
                 };
@@ -406,182 +413,6 @@ impl Pass {
         }
     }
 
-    /// The announcement, after what its intake demands; see the table in the design of the notification.
-    fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
-        let foreign = self.is_intent_foreign();
-        match self.delivery(brief, now) {
-            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
-                Decision::Halt(vec![self.uncertain(brief)])
-            }
-            _ if self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Pending => match self.intake {
-                Presence::Unknown if brief.memory.intake_away => Decision::Probe,
-                Presence::Away(why) => self.wait_for(System::Intake, why, now),
-                Presence::Unknown | Presence::Here => {
-                    self.intend(brief, now);
-                    Decision::Persist
-                }
-            },
-            Delivery::Lookup => match self.answer {
-                None => Decision::Ask,
-                Some(Answer::There) => {
-                    let outcome = if foreign { Outcome::Unconfirmed } else { Outcome::AlreadyDone };
-                    self.settle_handoff(brief, outcome, now);
-                    Decision::Done
-                }
-                Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
-                Some(Answer::NotThere) if foreign && brief.memory.intent_seen_for < brief.intake.settling => {
-                    let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
-                    self.begin_wait(vec![System::Intake], now);
-                    let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
-                    Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
-                }
-                Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
-            },
-            Delivery::IdempotencyKey | Delivery::None => self.write(brief, Step::NotifyCoordinator, now),
-        }
-    }
-
-    /// What the intake's promise is worth for this announcement.
-    fn delivery(&self, brief: &Brief, now: Timestamp) -> Delivery {
-        let terms = brief.intake;
-        if self.is_intent_foreign() && !self.is_same_intake(brief) {
-            return Delivery::None;
-        }
-        let Some(window) = terms.window.filter(|_| terms.delivery == Delivery::IdempotencyKey) else {
-            return terms.delivery;
-        };
-        let intended_at = self.ledger.step(Step::NotifyCoordinator).at.filter(|_| self.is_intent_foreign());
-        let is_old = intended_at.is_some_and(|at| elapsed(at, now) > window / 2);
-        match (is_old || self.others_may_have_announced(brief), terms.can_look_up) {
-            (false, _) => Delivery::IdempotencyKey,
-            (true, true) => Delivery::Lookup,
-            (true, false) => Delivery::None,
-        }
-    }
-
-    /// Whether an earlier pass stored an intent of which nothing more is known.
-    fn is_intent_foreign(&self) -> bool {
-        self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended && !self.intent_is_ours
-    }
-
-    /// Whether the stored intent was for the intake that is connected now: another one knows nothing of it.
-    fn is_same_intake(&self, brief: &Brief) -> bool {
-        let intended = self.ledger.step(Step::NotifyCoordinator).connection.as_ref();
-        intended.is_none_or(|intended| intended.uid == brief.connections[System::Intake as usize].uid)
-    }
-
-    fn can_ask(&self, brief: &Brief) -> bool {
-        brief.intake.can_look_up && self.is_same_intake(brief)
-    }
-
-    /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
-    /// queue entry was found cleared on a system that carries no markers.
-    fn others_may_have_announced(&self, brief: &Brief) -> bool {
-        let key = brief.accepted.key().as_str();
-        let bundle = &brief.accepted.evidence().bundle;
-        let links = self.snapshot.tracker().into_iter().flat_map(|record| &record.evidence);
-        let markings = [
-            self.snapshot.checklist().map(|record| &record.marking),
-            self.snapshot.tracker().map(|record| &record.marking),
-            self.snapshot.queue().map(|record| &record.marking),
-        ];
-        let by_another = markings
-            .into_iter()
-            .flatten()
-            .chain(links.filter(|link| link.bundle == *bundle).map(|link| &link.marking))
-            .any(|marking| matches!(marking, Marking::By(marker) if marker.key == key && marker.uid != brief.uid));
-        by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
-    }
-
-    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
-    /// that is either this pass's own or has been turned into a new halt.
-    fn may_send_once(&self) -> bool {
-        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
-    }
-
-    fn intend(&mut self, brief: &Brief, now: Timestamp) {
-        let links = self.snapshot.archive().map(|bundle| Link { rel: "evidence".to_owned(), url: bundle.url.clone() });
-        let key = brief.accepted.key().as_str().to_owned();
-        let step = self.ledger.step_mut(Step::NotifyCoordinator);
-        step.outcome = Outcome::Intended;
-        step.connection = Some(brief.connections[System::Intake as usize].clone());
-        step.reference = Some(key);
-        step.links = links.into_iter().collect();
-        step.at = Some(now);
-    }
-
-    /// An intent of this pass of which nothing went out is none.
-    fn take_back_intent(&mut self) {
-        let step = self.ledger.step_mut(Step::NotifyCoordinator);
-        if self.intent_is_ours && !self.announced && step.outcome == Outcome::Intended {
-            *step = super::ledger::StepRecord::pending(Step::NotifyCoordinator);
-        }
-    }
-
-    fn settle_handoff(&mut self, brief: &Brief, outcome: Outcome, now: Timestamp) {
-        let key = brief.accepted.key().as_str().to_owned();
-        let step = self.ledger.step_mut(Step::NotifyCoordinator);
-        step.outcome = outcome;
-        step.record = Some(key);
-        step.at = Some(now);
-    }
-
-    /// Settles every step that shows as done: proven ones always, since they are facts; found ones only on systems of
-    /// which no check says otherwise; none on a stale read.
-    fn settle(&mut self, brief: &Brief, disagreeing: &[System], stale: &[System], now: Timestamp) {
-        for step in Step::ALL {
-            let system = step.system();
-            if self.ledger.step(step).outcome.is_settled() || stale.contains(&system) {
-                continue;
-            }
-            let facts = self.facts(brief, now);
-            let Some(state) = checks::observed(facts, step).filter(|state| state.done) else { continue };
-            let before =
-                self.answered.as_ref().filter(|(written, _)| *written == step).map(|(_, before)| before.clone());
-            let marked = matches!(state.marking, Marking::By(marker)
-                if marker.key == brief.accepted.key().as_str() && marker.uid == brief.uid);
-            let outcome = match state.marking {
-                _ if marked || before.is_some() => Outcome::Changed,
-                _ if disagreeing.contains(&system) => continue,
-                Marking::NotCarried => Outcome::Unconfirmed,
-                Marking::Unmarked | Marking::By(_) => Outcome::AlreadyDone,
-            };
-            let after = StateAt {
-                state: printable(state.word, VALUE_MAX),
-                revision: self
-                    .snapshot
-                    .revision(system)
-                    .map_or_else(String::new, |revision| printable(&revision.0, VALUE_MAX)),
-            };
-            let reference = match step {
-                Step::AttachEvidence => self.snapshot.archive().map(|bundle| bundle.url.clone()),
-                Step::CloseChecklist | Step::ApproveTracker | Step::ClearQueueEntry | Step::NotifyCoordinator => None,
-            };
-            let connection = brief.connections[system as usize].clone();
-            let record = self.ledger.step_mut(step);
-            record.outcome = outcome;
-            record.connection = Some(connection);
-            record.before = before;
-            record.after = Some(after);
-            record.reference = reference;
-            record.at = Some(now);
-            self.ledger.retry = None;
-        }
-    }
-
-    /// A record once found is read by its id from then on; one that is not the record asked for was not found.
-    fn remember_records(&mut self, brief: &Brief) {
-        for step in &Step::ALL[..4] {
-            let (found, named) = (self.snapshot.record_id(step.system()), brief.accepted.record(step.system()));
-            if let (Some(id), None) = (found, &self.ledger.step(*step).record)
-                && named.is_none_or(|named| named == id)
-            {
-                let id = id.to_owned();
-                self.ledger.step_mut(*step).record = Some(id);
-            }
-        }
-    }
-
     fn systems_that_look(&self, is: impl Fn(Look) -> bool) -> Vec<System> {
         System::AUTHORITIES.into_iter().filter(|system| is(self.snapshot.look(*system))).collect()
     }
@@ -602,89 +433,6 @@ impl Pass {
     fn uncertain(&self, brief: &Brief) -> Finding {
         let why = (Check::Notification, Reason::NotificationUncertain);
         self.finding(brief, why, Step::NotifyCoordinator, "known whether it was announced", "cannot be found out")
-    }
-
-    /// The wait for whatever gave no answer, is stale, or is missing within its grace.
-    fn unreachable(&mut self, brief: &Brief, stale: &[System], now: Timestamp) -> Option<Decision> {
-        let missing = self.systems_that_look(|look| look == Look::Missing);
-        let mut troubles: Vec<(System, Unreachable)> = Vec::new();
-        for system in System::AUTHORITIES {
-            if let Look::Unreachable(why) = self.snapshot.look(system) {
-                troubles.push((system, why));
-            } else if stale.contains(&system) {
-                troubles.push((system, Trouble::Stale.into()));
-            }
-        }
-        if troubles.is_empty() && missing.is_empty() {
-            return None;
-        }
-        let mut systems: Vec<System> =
-            troubles.iter().map(|(system, _)| *system).chain(missing.iter().copied()).collect();
-        systems.sort_unstable();
-        self.begin_wait(systems.clone(), now);
-        if let Some(retry) = &mut self.ledger.retry {
-            retry.missing_since.retain(|name, _| missing.iter().any(|system| system.as_str() == name));
-            for system in missing {
-                retry.missing_since.entry(system.as_str().to_owned()).or_insert(now);
-            }
-        }
-        let reason = troubles.first().map_or(Reason::RecordMissing, |(system, why)| reason_of(*system, why.trouble));
-        let retry_after = troubles.iter().filter_map(|(_, why)| why.retry_after).max();
-        let unauthorized = troubles
-            .iter()
-            .filter(|(_, why)| why.trouble == Trouble::Unauthorized)
-            .map(|(system, _)| *system)
-            .collect();
-        if !stale.is_empty()
-            && let Some(step) = self.ledger.steps.iter().find(|step| stale.contains(&step.system)).map(|step| step.name)
-            && self.count_ineffective(brief, step)
-        {
-            let (why, observed) = ((Check::Write, Reason::WriteIneffective), "the record as it was before");
-            self.ledger.retry = None;
-            return Some(Decision::Halt(vec![self.finding(brief, why, step, "the change made", observed)]));
-        }
-        Some(Decision::Wait(Wait { reason, systems, retry_after, unauthorized }))
-    }
-
-    fn wait_for(&mut self, system: System, why: Unreachable, now: Timestamp) -> Decision {
-        self.begin_wait(vec![system], now);
-        let unauthorized = if why.trouble == Trouble::Unauthorized { vec![system] } else { Vec::new() };
-        let reason = reason_of(system, why.trouble);
-        Decision::Wait(Wait { reason, systems: vec![system], retry_after: why.retry_after, unauthorized })
-    }
-
-    fn begin_wait(&mut self, waiting_for: Vec<System>, now: Timestamp) {
-        let retry = self.ledger.retry.take();
-        let (since, missing_since) = match retry {
-            Some(old) if old.waiting_for == waiting_for => (old.since, old.missing_since),
-            Some(old) => (now, old.missing_since),
-            None => (now, BTreeMap::new()),
-        };
-        self.ledger.retry = Some(Retry { since, waiting_for, missing_since });
-    }
-
-    fn ineffective(&mut self, brief: &Brief, step: Step, now: Timestamp) -> Decision {
-        let system = step.system();
-        if self.count_ineffective(brief, step) {
-            let reason = Reason::WriteIneffective;
-            return Decision::Halt(vec![self.finding(
-                brief,
-                (Check::Write, reason),
-                step,
-                "the change made",
-                "unchanged",
-            )]);
-        }
-        self.begin_wait(vec![system], now);
-        let (systems, unauthorized) = (vec![system], Vec::new());
-        Decision::Wait(Wait { reason: Reason::WriteIneffective, systems, retry_after: None, unauthorized })
-    }
-
-    /// Counts a pass in which a change did not show; true when that is one too many.
-    fn count_ineffective(&mut self, brief: &Brief, step: Step) -> bool {
-        let before = brief.memory.ineffective.filter(|(other, _)| *other == step).map_or(0, |(_, count)| count);
-        self.ineffective = Some((step, before + 1));
-        before + 1 >= INEFFECTIVE_MAX
     }
 
     fn end(&mut self, ending: Ending, brief: &Brief, now: Timestamp) -> Decision {
@@ -719,61 +467,5 @@ impl Pass {
             observed: observed.to_owned(),
             link: None,
         }
-    }
-
-    fn align(&mut self, brief: &Brief, now: Timestamp) {
-        let named = self.snapshot.governance().and_then(|review| review.accepted_event.clone());
-        let accepted_event = named.unwrap_or_else(|| brief.accepted.review().accepted_event.id.clone());
-        let compared = checks::compared(&self.snapshot);
-        let decision = Verdict::Accepted;
-        let digest = trace::alignment_digest(&brief.accepted, decision, &compared);
-        let verified_at = match &self.ledger.alignment {
-            Some(before) if before.digest == digest => before.verified_at,
-            Some(_) | None => now,
-        };
-        self.ledger.alignment = Some(Alignment { digest, verified_at, decision, accepted_event, compared });
-        self.ledger.playbook = Some(brief.playbook.clone());
-    }
-
-    fn plan(&self, brief: &Brief, now: Timestamp) -> Vec<PlannedStep> {
-        let facts = self.facts(brief, now);
-        let evidence = brief.accepted.evidence();
-        Step::ALL
-            .into_iter()
-            .map(|step| {
-                let state = checks::observed(facts, step);
-                let done = state.as_ref().is_some_and(|state| state.done);
-                let word = state.as_ref().map_or("not seen", |state| state.word);
-                let change = match step {
-                    _ if done => format!("none: {word} already"),
-                    Step::NotifyCoordinator => format!("announce {}", brief.accepted.key()),
-                    Step::AttachEvidence => format!("attach {} with {}", evidence.bundle, evidence.digest),
-                    Step::CloseChecklist => format!("state: {word} -> Closed"),
-                    Step::ApproveTracker => format!("state: {word} -> {}", brief.rules.approved_state),
-                    Step::ClearQueueEntry => format!("state: {word} -> Cleared"),
-                };
-                PlannedStep {
-                    step,
-                    action: if done { PlannedAction::Skip } else { PlannedAction::Write },
-                    system: step.system(),
-                    record: checks::asked_for(facts, step.system())
-                        .or(facts.snapshot.record_id(step.system()))
-                        .map(str::to_owned),
-                    change: printable(&change, 256),
-                }
-            })
-            .collect()
-    }
-}
-
-fn reason_of(system: System, trouble: Trouble) -> Reason {
-    match trouble {
-        Trouble::Unauthorized => Reason::ConnectionNotReady,
-        Trouble::Forbidden => Reason::forbidden(system),
-        Trouble::Unavailable
-        | Trouble::TooManyRequests
-        | Trouble::NotUnderstood
-        | Trouble::HeldBack
-        | Trouble::Stale => Reason::unavailable(system),
     }
 }

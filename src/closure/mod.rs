@@ -4,7 +4,8 @@
 //! run in the operator, under a model checker and in a simulation.
 //!
 //! In reading order: [`ids`] and [`reason`] are the words; [`accepted`] is what is asked for; [`snapshot`] is what the
-//! systems say; [`checks`] compares the two; [`order`] is the permission for one write, [`decide`]
+//! systems say; [`checks`] compares the two (with
+//! [`observed`] and [`link`]); [`order`] is the permission for one write, [`decide`]
 //! takes the next safe step; [`ledger`] is what is remembered
 //! between passes; [`halt`], [`packet`] and [`trace`] are what is left for people.
 
@@ -17,6 +18,8 @@ pub mod decide;
 pub mod halt;
 pub mod ids;
 pub mod ledger;
+pub mod link;
+pub mod observed;
 pub mod order;
 pub mod packet;
 pub mod reason;

@@ -210,12 +210,11 @@ struct Inner<E> {
     by_key: HashMap<Keyed, BTreeMap<String, E>>,
     /// A list under way: what it has given so far. It replaces the rest when it is complete.
     listing: Option<HashMap<Keyed, BTreeMap<String, E>>>,
-    complete: bool,
 }
 
 impl<E> Default for Index<E> {
     fn default() -> Self {
-        Index { inner: Mutex::new(Inner { by_key: HashMap::new(), listing: None, complete: false }) }
+        Index { inner: Mutex::new(Inner { by_key: HashMap::new(), listing: None }) }
     }
 }
 
@@ -248,7 +247,6 @@ impl<E: Entry + Clone + PartialEq> Index<E> {
                     unseen.extend(changed.map(|(keyed, _)| keyed.clone()));
                     inner.by_key = listing;
                 }
-                inner.complete = true;
             }
             Event::Apply(object) => insert(&mut inner.by_key, object),
             Event::Delete(object) => {
@@ -275,12 +273,6 @@ impl<E: Entry + Clone + PartialEq> Index<E> {
     /// Takes an object out before the watch tells of it.
     pub fn forget(&self, namespace: &str, key: &str, name: &str) {
         remove(&mut self.lock().by_key, &(namespace.to_owned(), key.to_owned()), name);
-    }
-
-    /// Whether the first list is complete.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.lock().complete
     }
 
     /// Runs over everything that is kept.

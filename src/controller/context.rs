@@ -48,7 +48,7 @@ pub struct Context {
     /// Room for passes.
     pub room: Room,
     /// What is remembered between passes, by uid.
-    memory: Mutex<HashMap<String, Remembered>>,
+    pub memory: Mutex<HashMap<String, Remembered>>,
 }
 
 /// What the process remembers of a closure between passes, and a restart forgets.
@@ -64,52 +64,7 @@ pub struct Remembered {
     pub waiting_since: Option<Instant>,
 }
 
-/// Everything a [`Context`] is made of but its own bookkeeping.
-pub struct Parts {
-    /// See [`Context::client`].
-    pub client: Client,
-    /// See [`Context::closures`].
-    pub closures: Store<Unfinished>,
-    /// See [`Context::siblings`].
-    pub siblings: Arc<Index<Sibling>>,
-    /// See [`Context::holds`].
-    pub holds: Arc<Index<Hold>>,
-    /// See [`Context::playbooks`].
-    pub playbooks: super::playbooks::Playbooks,
-    /// See [`Context::connections`].
-    pub connections: Arc<Connections>,
-    /// See [`Context::fence`].
-    pub fence: Fence,
-    /// See [`Context::metrics`].
-    pub metrics: Metrics,
-    /// See [`Context::events`].
-    pub events: Events,
-    /// See [`Context::wake`].
-    pub wake: mpsc::UnboundedSender<ObjectRef<Unfinished>>,
-}
-
 impl Context {
-    /// Puts a context together.
-    #[must_use]
-    pub fn new(parts: Parts) -> Context {
-        let Parts { client, closures, siblings, holds, playbooks, connections, fence, metrics, events, wake } = parts;
-        Context {
-            client,
-            closures,
-            siblings,
-            holds,
-            playbooks,
-            connections,
-            fence,
-            metrics,
-            events,
-            wake,
-            keys: Locks::default(),
-            room: Room::default(),
-            memory: Mutex::default(),
-        }
-    }
-
     /// The time, in whole seconds as Kubernetes keeps it.
     #[must_use]
     pub fn now(&self) -> Timestamp {

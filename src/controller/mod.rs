@@ -29,7 +29,7 @@ use crate::settings::Operator;
 use crate::telemetry::{Ending, Metrics};
 use cache::{Holding, Unfinished};
 use connections::Connections;
-use context::{Context, Parts};
+use context::{Context, Locks, Room};
 use events::Events;
 use futures::{FutureExt as _, future};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
@@ -39,7 +39,7 @@ use playbooks::Playbooks;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -230,7 +230,7 @@ async fn lead(
     let connected = Writer::<SystemConnection>::default();
     let connections =
         Arc::new(Connections::new(client.clone(), connected.as_reader(), settings.allow_loopback_connections));
-    let context = Arc::new(Context::new(Parts {
+    let context = Arc::new(Context {
         client: client.clone(),
         closures: closures.as_reader(),
         siblings: Arc::default(),
@@ -241,7 +241,10 @@ async fn lead(
         metrics: metrics.clone(),
         events,
         wake,
-    }));
+        keys: Locks::default(),
+        room: Room::default(),
+        memory: Mutex::default(),
+    });
 
     // What a closure needs is known before the first pass: a list that is not complete would show as something missing.
     let (holds_known, holding) = watches::packets(&context, api(&client, namespace));

@@ -121,11 +121,12 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
         }
     };
     let mut draft = Draft::of(&subject, status);
-    draft.ledger = match std::mem::take(&mut draft.ledger).checked() {
+    draft.ledger = match draft.ledger.clone().checked() {
         Ok(ledger) => ledger,
         Err(invalid) => {
-            draft.waits(Reason::SpecInvalid, format!("Its status was written by somebody else: {invalid}."));
             tracing::error!(closure = %accepted.key(), %invalid, "a status that this operator did not write");
+            draft.waits(Reason::SpecInvalid, format!("Its status was written by somebody else: {invalid}."));
+            record::store(context, &subject, draft).await?;
             return Ok((Ending::Waiting, Next::OnChange));
         }
     };

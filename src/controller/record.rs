@@ -8,11 +8,11 @@ use crate::api::conditions::{self, Domain, Stamp, Standing};
 use crate::api::release_closure::Envelope;
 use crate::api::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus, parse};
 use crate::closure::accepted::Accepted;
-use crate::closure::checks;
 use crate::closure::decide::{Brief, Pass};
 use crate::closure::ids::Step;
 use crate::closure::ledger::{Finding, Ledger, Outcome};
 use crate::closure::reason::Reason;
+use crate::closure::{checks, observed};
 use crate::telemetry::{After, Finish};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
@@ -109,7 +109,7 @@ impl Draft {
         self.domain.steps = Step::ALL.map(|step| match step {
             _ if self.ledger.step(step).outcome.is_settled() => Some(true),
             Step::NotifyCoordinator => Some(false),
-            _ => checks::observed(facts, step).map(|state| state.done),
+            _ => observed::observed(facts, step).map(|state| state.done),
         });
     }
 

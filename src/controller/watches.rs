@@ -131,8 +131,18 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
             context.wake(&context.holds.apply(&event));
             match event {
                 Event::InitDone => once.tell(),
-                // Made, most likely by this very operator, and nobody has answered yet.
-                Event::Apply(packet) if packet.spec.resolution.is_none() => {}
+                // Nobody has answered yet. The closure it is of knows; others of the same key are held from now on.
+                Event::Apply(packet) if packet.spec.resolution.is_none() => {
+                    let key = (packet.namespace().unwrap_or_default(), packet.spec.closure_key.clone());
+                    let halted_by_it = |closure: &ObjectRef<Unfinished>| {
+                        let halt = context.closures.get(closure).and_then(|closure| closure.status.halt.clone());
+                        halt.is_some_and(|halt| halt.id == packet.spec.halt_id)
+                    };
+                    for closure in context.objects(&[key]).into_iter().filter(|closure| !halted_by_it(closure)) {
+                        // The receiver lives as long as the controller.
+                        let _ = context.wake.send(closure);
+                    }
+                }
                 Event::Apply(packet) | Event::Delete(packet) => {
                     let context = context.clone();
                     tokio::spawn(async move {

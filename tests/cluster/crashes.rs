@@ -114,6 +114,8 @@ async fn an_announcement_that_arrives_late_is_found_by_a_question() {
     let (name, late) = kill_at(&stage, operator, 1, &json!({"role": "intake", "method": "POST"}), false).await;
     let _operator = stage.operator_after_a_crash().await;
     stage.waiting(&name, "NotificationSettling").await;
+    // Long enough for an impatient operator to have told it again.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(stage.sandbox().release(&late, Verdict::Release), 1);
     ends(&stage, &name, "Unconfirmed").await;
     assert_eq!(stage.count("POST", "intake"), 1);

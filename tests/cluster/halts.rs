@@ -337,8 +337,8 @@ async fn the_worst_case_fits_a_status() {
     let name = stage.create(&closure).await;
     let (closure, packet) = stage.halted(&name).await;
     let halt = closure.status.as_ref().unwrap().halt.clone().unwrap();
-    assert_eq!(halt.findings.len(), 24, "{:?}", halt.findings);
-    assert!(halt.findings_omitted.unwrap() >= 1, "{:?}", halt.findings_omitted);
+    let omitted = usize::try_from(halt.findings_omitted.unwrap()).unwrap();
+    assert_eq!(halt.findings.len() + omitted, 29, "{:?}", halt.findings);
     assert_eq!((&packet.spec.findings, packet.spec.findings_omitted), (&halt.findings, halt.findings_omitted));
     for finding in &halt.findings {
         assert!(finding.expected.chars().count() <= 128 && finding.observed.chars().count() <= 128, "{finding:?}");
@@ -346,4 +346,46 @@ async fn the_worst_case_fits_a_status() {
     let size = serde_json::to_vec(&closure.status).unwrap().len();
     assert!(size < 16 * 1024, "{size} bytes");
     assert!(stage.writes().is_empty());
+}
+
+/// What a closure halts with whose bundle has this name and lacks all of these artifacts.
+async fn lacking(name: &str, bundle: &str, kinds: &[String]) -> (Stage, ReleaseClosure, FollowUpPacket) {
+    let mut seed = sandbox::generate(1);
+    seed.reviews[0]["evidence"]["bundle"] = json!(bundle);
+    seed.bundles[0]["bundle"] = json!(bundle);
+    seed.bundles[0]["artifacts"] = json!([]);
+    let stage = Stage::with(name, Setup { seed, ..Setup::default() }).await;
+    let rules = json!({"spec": {"archive": {"requiredArtifacts": kinds}}}).to_string();
+    let (plane, namespace) = (stage.plane, stage.namespace.clone());
+    let patch = move || {
+        let words = ["-n", &namespace, "patch", "closureplaybook", "engineering-release", "--type=merge", "-p", &rules];
+        plane.kubectl(&words)
+    };
+    tokio::task::spawn_blocking(patch).await.unwrap();
+    let closure = stage.start().await;
+    let (closure, packet) = stage.halted(&closure).await;
+    (stage, closure, packet)
+}
+
+#[tokio::test]
+async fn of_many_findings_twenty_four_are_told_and_the_others_counted() {
+    let kinds: Vec<String> = (10..42).map(|number| format!("kind-{number}")).collect();
+    let (_stage, closure, packet) = lacking("halt-many", "short", &kinds).await;
+    let halt = closure.status.unwrap().halt.unwrap();
+    assert_eq!((halt.findings.len(), halt.findings_omitted), (24, Some(8)));
+    assert_eq!((&packet.spec.findings, packet.spec.findings_omitted), (&halt.findings, halt.findings_omitted));
+    assert_eq!(halt.findings[23].expected, kinds[23]);
+}
+
+#[tokio::test]
+async fn findings_on_the_longest_names_fit_a_status_too() {
+    let kinds: Vec<String> = (10..42).map(|number| format!("{number}{}", "k".repeat(126))).collect();
+    let bundle = ["b".repeat(127).as_str(); 4].join("/");
+    let (_stage, closure, packet) = lacking("halt-long", &bundle, &kinds).await;
+    let halt = closure.status.as_ref().unwrap().halt.clone().unwrap();
+    let omitted = usize::try_from(halt.findings_omitted.unwrap()).unwrap();
+    assert_eq!(halt.findings.len() + omitted, kinds.len());
+    assert_eq!(packet.spec.findings, halt.findings);
+    let size = serde_json::to_vec(&closure.status).unwrap().len();
+    assert!(size < 16 * 1024, "{size} bytes with {} findings", halt.findings.len());
 }

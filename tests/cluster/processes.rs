@@ -63,8 +63,8 @@ async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
     let next = stage.standing_by();
     until(&next, "standing by", |next| next.logged("standing by")).await;
     let before = holder(&stage).await;
-    // The moment in which nothing but the lease stands between a leader and a second announcement: the intent is stored,
-    // and the last look at the source is on its way back.
+    // The worst moment for a leader to lose its lease: the intent is stored, and the last look before the announcement is on
+    // its way back.
     let look = json!({"role": "governance", "record": "RR-load-00001", "nth": 5});
     let fault = stage.fault(json!({"match": look, "action": "hold"}));
     let name = stage.start().await;

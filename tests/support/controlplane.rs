@@ -77,6 +77,11 @@ impl ControlPlane {
         self.home.join("data/audit.log")
     }
 
+    /// Where kubectl is.
+    pub fn kubectl_binary(&self) -> PathBuf {
+        self.kubectl.clone()
+    }
+
     /// A kubectl that knows this cluster alone. Arguments are to be added.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);

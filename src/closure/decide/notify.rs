@@ -1,0 +1,126 @@
+//! The announcement: what each kind of intake demands before it, and what is remembered of it.
+
+use super::*;
+
+impl Pass {
+    /// The announcement, after what its intake demands; see the table in the design of the notification.
+    pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
+        let foreign = self.is_intent_foreign();
+        match self.delivery(brief, now) {
+            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
+                Decision::Halt(vec![self.uncertain(brief)])
+            }
+            _ if self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Pending => match self.intake {
+                Presence::Unknown if brief.memory.intake_away => Decision::Probe,
+                Presence::Away(why) => self.wait_for(System::Intake, why, now),
+                Presence::Unknown | Presence::Here => {
+                    self.intend(brief, now);
+                    Decision::Persist
+                }
+            },
+            Delivery::Lookup => match self.answer {
+                None => Decision::Ask,
+                Some(Answer::There) => {
+                    let outcome = if foreign { Outcome::Unconfirmed } else { Outcome::AlreadyDone };
+                    self.settle_handoff(brief, outcome, now);
+                    Decision::Done
+                }
+                Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
+                Some(Answer::NotThere) if foreign && brief.memory.intent_seen_for < brief.intake.settling => {
+                    let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
+                    self.begin_wait(vec![System::Intake], now);
+                    let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
+                    Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
+                }
+                Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
+            },
+            Delivery::IdempotencyKey | Delivery::None => self.write(brief, Step::NotifyCoordinator, now),
+        }
+    }
+
+    /// What the intake's promise is worth for this announcement.
+    pub(super) fn delivery(&self, brief: &Brief, now: Timestamp) -> Delivery {
+        let terms = brief.intake;
+        if self.is_intent_foreign() && !self.is_same_intake(brief) {
+            return Delivery::None;
+        }
+        let Some(window) = terms.window.filter(|_| terms.delivery == Delivery::IdempotencyKey) else {
+            return terms.delivery;
+        };
+        let intended_at = self.ledger.step(Step::NotifyCoordinator).at.filter(|_| self.is_intent_foreign());
+        let is_old = intended_at.is_some_and(|at| elapsed(at, now) > window / 2);
+        match (is_old || self.others_may_have_announced(brief), terms.can_look_up) {
+            (false, _) => Delivery::IdempotencyKey,
+            (true, true) => Delivery::Lookup,
+            (true, false) => Delivery::None,
+        }
+    }
+
+    /// Whether an earlier pass stored an intent of which nothing more is known.
+    pub(super) fn is_intent_foreign(&self) -> bool {
+        self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended && !self.intent_is_ours
+    }
+
+    /// Whether the stored intent was for the intake that is connected now: another one knows nothing of it.
+    pub(super) fn is_same_intake(&self, brief: &Brief) -> bool {
+        let intended = self.ledger.step(Step::NotifyCoordinator).connection.as_ref();
+        intended.is_none_or(|intended| intended.uid == brief.connections[System::Intake as usize].uid)
+    }
+
+    pub(super) fn can_ask(&self, brief: &Brief) -> bool {
+        brief.intake.can_look_up && self.is_same_intake(brief)
+    }
+
+    /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
+    /// queue entry was found cleared on a system that carries no markers.
+    pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
+        let key = brief.accepted.key().as_str();
+        let bundle = &brief.accepted.evidence().bundle;
+        let links = self.snapshot.tracker().into_iter().flat_map(|record| &record.evidence);
+        let markings = [
+            self.snapshot.checklist().map(|record| &record.marking),
+            self.snapshot.tracker().map(|record| &record.marking),
+            self.snapshot.queue().map(|record| &record.marking),
+        ];
+        let by_another = markings
+            .into_iter()
+            .flatten()
+            .chain(links.filter(|link| link.bundle == *bundle).map(|link| &link.marking))
+            .any(|marking| matches!(marking, Marking::By(marker) if marker.key == key && marker.uid != brief.uid));
+        by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
+    }
+
+    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
+    /// that is either this pass's own or has been turned into a new halt.
+    pub(super) fn may_send_once(&self) -> bool {
+        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
+    }
+
+    pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {
+        let links = self.snapshot.archive().map(|bundle| Link { rel: "evidence".to_owned(), url: bundle.url.clone() });
+        let key = brief.accepted.key().as_str().to_owned();
+        self.ledger.retry = None;
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        step.outcome = Outcome::Intended;
+        step.connection = Some(brief.connections[System::Intake as usize].clone());
+        step.reference = Some(key);
+        step.links = links.into_iter().collect();
+        step.at = Some(now);
+    }
+
+    /// An intent of this pass of which nothing went out is none.
+    pub(super) fn take_back_intent(&mut self) {
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        if self.intent_is_ours && !self.announced && step.outcome == Outcome::Intended {
+            *step = StepRecord::pending(Step::NotifyCoordinator);
+        }
+    }
+
+    pub(super) fn settle_handoff(&mut self, brief: &Brief, outcome: Outcome, now: Timestamp) {
+        let key = brief.accepted.key().as_str().to_owned();
+        let step = self.ledger.step_mut(Step::NotifyCoordinator);
+        step.outcome = outcome;
+        step.record = Some(key);
+        step.at = Some(now);
+    }
+}
