@@ -14,41 +14,46 @@ use sha2::{Digest, Sha256};
 /// `sha256:` and the SHA-256 of a value as canonical JSON.
 #[must_use]
 pub fn digest(value: &Value) -> String {
-    let mut text = String::with_capacity(512);
+    let mut text = Vec::with_capacity(1024);
     write_canonical(value, &mut text);
     format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 /// RFC 8785: members in order of their names (which here are ASCII, so that bytes order as UTF-16 does), no white
 /// space, strings as `serde_json` escapes them, integers only.
-fn write_canonical(value: &Value, out: &mut String) {
+fn write_canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by_key(|(name, _)| *name);
-            out.push('{');
+            out.push(b'{');
             for (position, (name, member)) in members.into_iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&Value::from(name.as_str()).to_string());
-                out.push(':');
+                write_scalar(name, out);
+                out.push(b':');
                 write_canonical(member, out);
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (position, item) in items.iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_canonical(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => write_scalar(value, out),
     }
+}
+
+/// What has no members. Neither it nor a `Vec` refuses to be written.
+fn write_scalar(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// A wire type as a JSON value. The types here serialise without fail: they hold texts, integers and lists.
@@ -138,8 +143,9 @@ mod tests {
     #[test]
     fn canonical_json_is_that_of_rfc_8785() {
         let value = json!({"b": [1, true, null], "a": "\u{8}\u{1f}\"\\/\u{20ac}\u{7f}", "aa": {"z": 0, "y": {}}});
-        let mut text = String::new();
+        let mut text = Vec::new();
         write_canonical(&value, &mut text);
+        let text = String::from_utf8(text).unwrap();
         assert_eq!(text, "{\"a\":\"\\b\\u001f\\\"\\\\/\u{20ac}\u{7f}\",\"aa\":{\"y\":{},\"z\":0},\"b\":[1,true,null]}");
     }
 

@@ -6,10 +6,10 @@
 use crate::api::{FollowUpPacket, REQUESTED_AT, ReleaseClosure};
 use crate::closure::ids::ClosureKey;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::runtime::watcher::Event;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -21,7 +21,8 @@ macro_rules! slim_kind {
         #[doc = $doc]
         #[derive(Clone, Debug, Deserialize)]
         pub struct $name {
-            /// Name, uid, generation and times; the rest is dropped.
+            /// Name, uid, generation and times; the rest is skipped.
+            #[serde(deserialize_with = "metadata")]
             pub metadata: ObjectMeta,
             /// What is kept of the spec.
             #[serde(default)]
@@ -131,15 +132,52 @@ pub struct IdVersion {
     pub version: String,
 }
 
-/// Drops what no pass needs from an object's metadata.
-pub fn prune(meta: &mut ObjectMeta) {
-    meta.managed_fields = None;
-    meta.labels = None;
-    meta.owner_references = None;
-    meta.finalizers = None;
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.retain(|name, _| name == REQUESTED_AT);
+/// An object's metadata, less what no pass needs. The largest part, who manages which field, is skipped while it is
+/// parsed.
+///
+/// # Errors
+/// What is there is not of its type.
+pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    struct Annotations {
+        #[serde(rename = "releaseclosure.io/requestedAt")]
+        requested_at: Option<String>,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Slim {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        generation: Option<i64>,
+        resource_version: Option<String>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        #[serde(default)]
+        annotations: Annotations,
+    }
+    let Slim {
+        name,
+        namespace,
+        uid,
+        generation,
+        resource_version,
+        creation_timestamp,
+        deletion_timestamp,
+        annotations: Annotations { requested_at },
+    } = Slim::deserialize(deserializer)?;
+    let annotations = requested_at.map(|at| BTreeMap::from([(REQUESTED_AT.to_owned(), at)]));
+    Ok(ObjectMeta {
+        name,
+        namespace,
+        uid,
+        generation,
+        resource_version,
+        creation_timestamp,
+        deletion_timestamp,
+        annotations,
+        ..ObjectMeta::default()
+    })
 }
 
 impl Unfinished {
@@ -318,5 +356,40 @@ impl Entry for Hold {
         let HoldingSpec { closure_key, halt_id, cause, resolution } = object.spec.clone();
         let abandoned = resolution.is_some_and(|resolution| resolution.decision == "Abandon");
         (closure_key, Hold { halt_id, abandoned, cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_the_metadata_what_a_pass_needs_is_kept_and_nothing_else() {
+        let object: Unfinished = serde_json::from_value(json!({
+            "metadata": {
+                "name": "c", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "17",
+                "creationTimestamp": "2026-11-20T10:00:00Z", "deletionTimestamp": "2026-11-20T11:00:00Z",
+                "annotations": {"releaseclosure.io/requestedAt": "now", "other": "x".repeat(1000)},
+                "labels": {"a": "b"}, "finalizers": ["f"], "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}],
+            },
+            "spec": {}, "status": {},
+        }))
+        .unwrap();
+        let time = |text: &str| Some(Time(text.parse().unwrap()));
+        let kept = ObjectMeta {
+            name: Some("c".to_owned()),
+            namespace: Some("n".to_owned()),
+            uid: Some("u".to_owned()),
+            generation: Some(3),
+            resource_version: Some("17".to_owned()),
+            creation_timestamp: time("2026-11-20T10:00:00Z"),
+            deletion_timestamp: time("2026-11-20T11:00:00Z"),
+            annotations: Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(object.metadata, kept);
+        let bare: Unfinished = serde_json::from_value(json!({"metadata": {"name": "c"}})).unwrap();
+        assert_eq!(bare.metadata, ObjectMeta { name: Some("c".to_owned()), ..ObjectMeta::default() });
     }
 }

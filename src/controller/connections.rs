@@ -122,8 +122,8 @@ impl Connections {
             return Err(unusable(Reason::RoleNotAllowed, message));
         }
         let state = &playbook.rules.approved_state;
-        let offered = product(&object).is_none_or(|product| product.offers_state(state));
-        if system == System::Tracker && !offered {
+        let offers = || product(&object).is_none_or(|product| product.offers_state(state));
+        if system == System::Tracker && !offers() {
             let message = format!("Systemconnection {name} does not offer tracker.approvedState {state}.");
             return Err(unusable(Reason::PlaybookInvalid, message));
         }

@@ -21,7 +21,6 @@ use crate::closure::snapshot::Trouble;
 use crate::roles::Permit;
 use crate::telemetry::Ending;
 use kube::ResourceExt as _;
-use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,8 +94,7 @@ pub struct Held {
 /// # Errors
 /// The API server did not do its part; nothing is lost, the next pass sees what this one did.
 pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<Ended, PassError> {
-    let api: Api<ReleaseClosure> = Api::namespaced(context.client.clone(), namespace);
-    let Some(mut object) = api.get_opt(name).await.map_err(PassError::Read)? else {
+    let Some(mut object) = record::read(context, namespace, name).await.map_err(PassError::Read)? else {
         return Ok((Ending::Nothing, Next::OnChange));
     };
     let uid = object.uid().unwrap_or_default();
@@ -105,7 +103,6 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
         context.forget(&uid);
         return Ok((Ending::Nothing, Next::OnChange));
     }
-    object.metadata.managed_fields = None;
     let subject = Subject {
         namespace: namespace.to_owned(),
         name: name.to_owned(),

@@ -6,7 +6,7 @@ use super::events::Happening;
 use super::pass::Subject;
 use crate::api::conditions::{self, Domain, Stamp, Standing};
 use crate::api::release_closure::Envelope;
-use crate::api::{ReleaseClosure, ReleaseClosureStatus, parse};
+use crate::api::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus, parse};
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::{Brief, Pass};
 use crate::closure::ids::Step;
@@ -16,8 +16,9 @@ use crate::closure::{checks, observed};
 use crate::telemetry::{After, Finish};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
-use kube::api::{Api, PostParams, Request};
-use kube::core::PartialObjectMeta;
+use kube::api::{GetParams, PostParams, Request};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::Duration;
 use tracing::info;
 
@@ -124,6 +125,26 @@ impl Draft {
     }
 }
 
+/// Reads a closure from the API server itself. Of its metadata only what a pass needs comes along.
+///
+/// # Errors
+/// The API server gives no answer, or not the kind.
+pub async fn read(context: &Context, namespace: &str, name: &str) -> Result<Option<ReleaseClosure>, kube::Error> {
+    #[derive(Deserialize)]
+    struct Read {
+        #[serde(deserialize_with = "super::cache::metadata")]
+        metadata: ObjectMeta,
+        spec: ReleaseClosureSpec,
+        status: Option<ReleaseClosureStatus>,
+    }
+    let request = Request::new(ReleaseClosure::url_path(&(), Some(namespace))).get(name, &GetParams::default());
+    match context.client.request(request.map_err(kube::Error::BuildRequest)?).await {
+        Ok(Read { metadata, spec, status }) => Ok(Some(ReleaseClosure { metadata, spec, status })),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Stores a status where it says something new. Returns whether it did.
 ///
 /// # Errors
@@ -146,13 +167,12 @@ pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draf
 /// # Errors
 /// Superseded where it is another object, or finished.
 pub async fn store_fact(context: &Context, subject: &Subject, mut draft: Draft) -> Result<bool, StoreError> {
-    let api: Api<ReleaseClosure> = Api::namespaced(context.client.clone(), &subject.namespace);
     for _ in 0..FACT_TRIES {
         match write(context, subject, &mut draft).await {
             Err(StoreError::Superseded) => {}
             other => return other,
         }
-        let fresh = api.get_opt(&subject.name).await.map_err(StoreError::Api)?;
+        let fresh = read(context, &subject.namespace, &subject.name).await.map_err(StoreError::Api)?;
         let Some(fresh) = fresh.filter(|fresh| fresh.metadata.uid.as_deref() == Some(&subject.uid)) else {
             return Err(StoreError::Superseded);
         };
@@ -189,27 +209,61 @@ impl Draft {
     }
 }
 
+/// What is sent to the status subresource, which takes a status and nothing else.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    api_version: Cow<'static, str>,
+    kind: Cow<'static, str>,
+    metadata: WrittenMeta<'a>,
+    status: &'a ReleaseClosureStatus,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMeta<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<&'a str>,
+}
+
+/// What of the reply is of interest: the new version.
+#[derive(Deserialize)]
+struct Stored {
+    metadata: StoredMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredMeta {
+    resource_version: String,
+}
+
 async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
     let status = draft.assemble(subject, context.now());
     if status == draft.base {
         return Ok(false);
     }
-    let metadata = ObjectMeta {
-        name: Some(subject.name.clone()),
-        namespace: Some(subject.namespace.clone()),
-        uid: Some(subject.uid.clone()),
-        resource_version: draft.resource_version.clone(),
-        ..ObjectMeta::default()
+    let written = Written {
+        api_version: ReleaseClosure::api_version(&()),
+        kind: ReleaseClosure::kind(&()),
+        metadata: WrittenMeta {
+            name: &subject.name,
+            namespace: &subject.namespace,
+            uid: &subject.uid,
+            resource_version: draft.resource_version.as_deref(),
+        },
+        status: &status,
     };
-    let object = ReleaseClosure { metadata, spec: subject.object.spec.clone(), status: Some(status) };
-    let body = serde_json::to_vec(&object).map_err(StoreError::Json)?;
+    let body = serde_json::to_vec(&written).map_err(StoreError::Json)?;
     let path = ReleaseClosure::url_path(&(), Some(&subject.namespace));
     let request = Request::new(path)
         .replace_subresource("status", &subject.name, &PostParams::default(), body)
         .map_err(|error| StoreError::Api(kube::Error::BuildRequest(error)))?;
-    // Of the reply only the new version is of interest.
-    let reply = context.client.request::<PartialObjectMeta<ReleaseClosure>>(request).await;
-    let written = reply.map_err(|error| match error {
+    let reply = context.client.request::<Stored>(request).await;
+    let stored = reply.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
             context.metrics.status_conflict();
             StoreError::Superseded
@@ -217,8 +271,8 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
         error => StoreError::Api(error),
     })?;
     context.metrics.status_written();
-    draft.resource_version = written.metadata.resource_version;
-    draft.base = object.status.unwrap_or_default();
+    draft.resource_version = Some(stored.metadata.resource_version);
+    draft.base = status;
     draft.envelope.conditions = draft.base.conditions.clone();
     Ok(true)
 }

@@ -4,7 +4,7 @@
 //! list with what it knew.
 
 use super::TICK;
-use super::cache::{self, Holding, Unfinished};
+use super::cache::{Holding, Unfinished};
 use super::context::Context;
 use crate::api::{ClosurePlaybook, REQUESTED_AT, SystemConnection};
 use crate::health::Health;
@@ -66,12 +66,7 @@ pub(super) fn closures(
     // Survives a list that breaks off: what that one brought is not new to the next.
     let mut listed = Vec::new();
     let config = watcher::Config::default().fields("status.completionTime=");
-    let events = events_of(api, config).map(|mut event| {
-        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
-            cache::prune(&mut object.metadata);
-        }
-        event
-    });
+    let events = events_of(api, config);
     reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
         .filter_map(|event| future::ready(event.ok()))
         .flat_map(move |event| {
