@@ -69,9 +69,10 @@ async fn the_younger_takes_its_turn_when_the_older_is_deleted() {
     assert_eq!(outcomes(&older)[0], "Changed");
     create_younger(&stage, &named(&stage, "younger")).await;
     stage.waiting("younger", "DuplicateClosure").await;
-    stage.sandbox().remove_fault(&down);
+    // Suspended before the tracker is back, else a retry may come in between.
     stage.patch("older", json!({"spec": {"suspend": true}})).await;
     stage.wait("older", "suspended", |closure| ready(closure).1 == "Suspended").await;
+    stage.sandbox().remove_fault(&down);
     stage.quiet(Duration::from_secs(3)).await;
     assert_eq!(condition(&stage.get("younger").await, "Reconciling").unwrap().1, "DuplicateClosure");
 
