@@ -10,7 +10,6 @@
 #![warn(unreachable_pub)]
 
 pub mod api;
-pub mod closure;
 pub mod controller;
 pub mod health;
 pub mod lease;
@@ -20,3 +19,5 @@ pub mod roles;
 pub mod sandbox;
 pub mod settings;
 pub mod telemetry;
+
+pub use releaseclosure_core as closure;

@@ -29,6 +29,9 @@ impl Source {
 
     /// The part of the library that it belongs to; none for the binary, tests and benches.
     pub fn part(&self) -> Option<&str> {
+        if self.path.starts_with("core/src/") {
+            return Some("closure");
+        }
         let part = self.path.strip_prefix("src/")?.split(['/', '.']).next()?;
         (!matches!(part, "main" | "lib")).then_some(part)
     }
@@ -101,7 +104,12 @@ impl Source {
 
     /// `self::` and `super::` as a path from the root of the library.
     fn resolve(&self, path: &str) -> String {
-        let file = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let file = self
+            .path
+            .trim_start_matches("core/")
+            .trim_start_matches("src/")
+            .trim_end_matches(".rs")
+            .trim_end_matches("/mod");
         let mut module: Vec<&str> = if matches!(file, "lib" | "main") { Vec::new() } else { file.split('/').collect() };
         let mut words = path.split("::").peekable();
         if !matches!(words.peek(), Some(&("self" | "super"))) {
@@ -121,7 +129,9 @@ fn is_punct(token: Option<&TokenTree>, wanted: char) -> bool {
 }
 
 fn is_test(path: &str) -> bool {
-    !path.starts_with("src/") || path.ends_with("tests.rs") || path.contains("/tests/")
+    !(path.starts_with("src/") || path.starts_with("core/src/"))
+        || path.ends_with("tests.rs")
+        || path.contains("/tests/")
 }
 
 /// Leaves out what is behind `#[cfg(test)]`: other attributes, then everything up to the item's block or semicolon.

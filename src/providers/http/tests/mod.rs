@@ -2,18 +2,20 @@
 
 mod hostile;
 mod limits;
+mod orders;
 mod reads;
 pub(crate) mod server;
 mod tls;
 mod writes;
 
-use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
-use crate::closure::ids::{ClosureKey, Step};
+use crate::closure::decide::{Delivery, HandoffBody, Verified};
+use crate::closure::ids::Step;
 use crate::closure::ledger::Link;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::meter::Meter;
 use crate::providers::{LimitSettings, Product, Settings, connect};
 use crate::roles::{Connected, Permit, Subject};
+use orders::order;
 use secrecy::SecretString;
 use server::Server;
 use std::sync::Arc;
@@ -55,17 +57,12 @@ fn subject(record: Option<&str>) -> Subject<'_> {
     Subject { record, release: "r-1", review_version: "3" }
 }
 
-fn order(step: Step, record: &str, change: Change) -> Verified {
-    let revision = (step != Step::NotifyCoordinator).then_some("\"7\"");
-    Verified::for_tests(step, ClosureKey::new("r-1", "RR-2", "3"), "uid-9", record, revision, change)
-}
-
 fn close() -> Verified {
-    order(Step::CloseChecklist, "CHK-1", Change::Close)
+    order(Step::CloseChecklist)
 }
 
 fn announce() -> Verified {
-    order(Step::NotifyCoordinator, KEY, Change::Announce(handoff(Some("release coordinators"))))
+    order(Step::NotifyCoordinator)
 }
 
 fn handoff(coordinator: Option<&str>) -> HandoffBody {

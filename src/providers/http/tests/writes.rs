@@ -1,3 +1,4 @@
+use super::orders::order_with;
 use super::server::{Act, Server, json, page, problem, reply};
 use super::*;
 use crate::closure::snapshot::{Observation, Progress, Revision};
@@ -103,7 +104,7 @@ async fn every_answer_has_one_meaning_for_an_announcement() {
         assert_eq!(seen.header("idempotency-key"), Some(KEY));
         assert_eq!(seen.header("content-type"), Some("application/json"));
         let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
-        assert_eq!(body, serde_json::to_value(handoff(Some("release coordinators"))).unwrap());
+        assert_eq!(body, serde_json::to_value(handoff(Some("release-coordinators"))).unwrap());
     }
 }
 
@@ -149,16 +150,12 @@ async fn a_change_that_never_ends_is_of_unknown_fate() {
 async fn an_order_for_somebody_else_is_not_sent() {
     let server = Server::always(json(CHECKLIST)).await;
     let connected = connected(&server);
-    let clear = order(Step::ClearQueueEntry, "CHK-1", Change::Clear);
+    let clear = order(Step::ClearQueueEntry);
     let reply = connected.checklist.as_ref().unwrap().close(clear, permit(&connected).await).await;
     assert_eq!(reply, WriteReply::Refused);
-    let other = order(Step::ApproveTracker, "REL-1", Change::Approve { state: "Done".into() });
+    let other = order_with(Step::ApproveTracker, Vec::new(), "Done");
     let reply = connected.tracker.as_ref().unwrap().update(other, permit(&connected).await).await;
     assert_eq!(reply, WriteReply::Refused);
-    let key = ClosureKey::new("r-1", "RR-2", "3");
-    let blind = Verified::for_tests(Step::CloseChecklist, key, "u", "CHK-1", None, Change::Close);
-    let reply = connected.checklist.as_ref().unwrap().close(blind, permit(&connected).await).await;
-    assert_eq!(reply, WriteReply::NotApplied(trouble(Trouble::NotUnderstood)));
     let reply = connected.intake.as_ref().unwrap().announce(close(), permit(&connected).await).await;
     assert_eq!(reply, AnnounceReply::Refused);
     // Another connection's permit is no permit.
@@ -183,21 +180,15 @@ async fn other_peoples_links_are_written_back_to_the_letter() {
     let Observation::Found(read, _) = tracker.release(subject(Some("REL-1")), None).await else { panic!() };
     assert_eq!(read.evidence.iter().map(|link| link.as_read.as_str()).collect::<Vec<_>>(), links);
     assert_eq!(read.evidence[0].url, "https://a/b");
-    let attach = Change::Attach {
-        others: read.evidence,
-        bundle: "p/1".into(),
-        digest: "sha256:00".into(),
-        url: "https://a/\"p".into(),
-    };
-    let reply = tracker.update(order(Step::AttachEvidence, "REL-1", attach), permit(&connected).await).await;
+    let attach = order_with(Step::AttachEvidence, read.evidence, "Approved");
+    let reply = tracker.update(attach, permit(&connected).await).await;
     assert!(matches!(reply, WriteReply::Answered(..)));
-    let ours =
-        r#"{"bundle":"p/1","digest":"sha256:00","url":"https://a/\"p","closure":{"key":"r-1@RR-2@3","uid":"uid-9"}}"#;
+    let ours = r#"{"bundle":"p/1","digest":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","url":"https://archive.example.com/\"p","closure":{"key":"r-1@RR-2@3","uid":"uid-9"}}"#;
     let sent = server.seen().pop().unwrap();
     assert_eq!(sent.body, format!(r#"{{"evidence":[{},{},{},{ours}]}}"#, links[0], links[1], links[2]));
     assert_eq!((sent.method.as_str(), sent.target.as_str()), ("PATCH", "/closure/v1/releases/REL-1"));
 
-    let approve = order(Step::ApproveTracker, "REL-1", Change::Approve { state: "Approved".into() });
+    let approve = order(Step::ApproveTracker);
     tracker.update(approve, permit(&connected).await).await;
     let sent = server.seen().pop().unwrap();
     assert_eq!(sent.body, r#"{"state":"Approved","closure":{"key":"r-1@RR-2@3","uid":"uid-9"}}"#);

@@ -3,9 +3,9 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test fails on what it does not expect")]
 
 use super::*;
-use crate::closure::accepted::{AcceptedEvent, Evidence, Milestone, OpenItems, Records, Release, Review};
-use crate::closure::ledger::{Decision as Resolved, NameRef, PastHalt};
-use crate::closure::snapshot::{
+use crate::accepted::{AcceptedEvent, Evidence, Milestone, OpenItems, Records, Release, Review};
+use crate::ledger::{Decision as Resolved, NameRef, PastHalt};
+use crate::snapshot::{
     Artifact, BundleRecord, ChecklistRecord, EvidenceLink, Marker, MilestoneRef, Observation, Progress, QueueRecord,
     ReleaseRef, ReviewRecord, Revision, TrackerRecord,
 };

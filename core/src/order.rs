@@ -186,19 +186,3 @@ impl Verified {
         &self.change
     }
 }
-
-#[cfg(test)]
-impl Verified {
-    /// A permission without a verification, for the unit tests of this crate's adapters alone.
-    pub(crate) fn for_tests(
-        step: Step,
-        key: ClosureKey,
-        uid: &str,
-        record: &str,
-        revision: Option<&str>,
-        change: Change,
-    ) -> Verified {
-        let revision = revision.map(|revision| Revision(revision.to_owned()));
-        Verified { step, key, uid: uid.to_owned(), record: record.to_owned(), revision, change }
-    }
-}

@@ -1,4 +1,4 @@
-//! The pure core: what is asked for, what the systems say, what to do next.
+//! The pure core of the releaseclosure operator: what is asked for, what the systems say, what to do next.
 //!
 //! It takes values and returns values. No clock, no randomness, no I/O, no Kubernetes or HTTP type: the same functions
 //! run in the operator, under a model checker and in a simulation.
