@@ -96,14 +96,14 @@ fn no_clock(source: &Source) -> Vec<String> {
 /// Only one module knows the HTTP client, and only the adapters what is above it.
 fn one_client(source: &Source) -> Vec<String> {
     let production = source.path.starts_with("src/");
-    let may_send = !production || source.path == "src/providers/http/network.rs";
-    let may_replace = !production || source.path.starts_with("src/providers/http");
+    let may_send = !production || source.path == "src/providers/rest/network.rs";
+    let may_replace = !production || source.path.starts_with("src/providers/");
     let client = |path: &&String| *path == "reqwest" || path.starts_with("reqwest::");
-    let seam = |path: &&String| path.contains("http::transport") || path.ends_with("http::connect_over");
+    let seam = |path: &&String| path.contains("rest::transport") || path.ends_with("http::connect_over");
     let clients = source.paths.iter().filter(|path| !may_send && client(path));
     let seams = source.paths.iter().filter(|path| !may_replace && seam(path));
-    let clients = clients.map(|path| format!("only src/providers/http/network.rs may name {path}"));
-    clients.chain(seams.map(|path| format!("only src/providers/http may name {path}"))).collect()
+    let clients = clients.map(|path| format!("only src/providers/rest/network.rs may name {path}"));
+    clients.chain(seams.map(|path| format!("only src/providers may name {path}"))).collect()
 }
 
 /// The controller knows roles, not products.
@@ -122,7 +122,7 @@ fn no_product(source: &Source) -> Vec<String> {
 
 /// The modules of products: every one below providers/ that is not a tool of all of them.
 fn products() -> Vec<String> {
-    let tools = ["breaker", "guard", "limits", "meter", "mod"];
+    let tools = ["breaker", "guard", "limits", "meter", "mod", "rest"];
     let of = |path: &str| {
         let rest = path.strip_prefix("src/providers/")?;
         Some(rest.split(['/', '.']).next()?.to_owned())
@@ -251,10 +251,10 @@ fn the_other_rules_bite() {
     assert!(no_clock(&at("src/controller/act.rs", "fn f() { Timestamp::now(); }")).is_empty());
     assert!(!one_client(&at("src/controller/act.rs", "use reqwest::Client;")).is_empty());
     assert!(!one_client(&at("src/providers/guard.rs", "fn f(c: reqwest::Client) {}")).is_empty());
-    assert!(!one_client(&at("src/providers/http/client.rs", "use reqwest::Client;")).is_empty());
-    assert!(one_client(&at("src/providers/http/network.rs", "use reqwest::Client;")).is_empty());
-    assert!(!one_client(&at("src/controller/pass.rs", "use crate::providers::http::transport::Transport;")).is_empty());
-    assert!(!one_client(&at("src/providers/mod.rs", "fn f() { http::connect_over(); }")).is_empty());
+    assert!(!one_client(&at("src/providers/rest/client.rs", "use reqwest::Client;")).is_empty());
+    assert!(one_client(&at("src/providers/rest/network.rs", "use reqwest::Client;")).is_empty());
+    assert!(!one_client(&at("src/controller/pass.rs", "use crate::providers::rest::transport::Transport;")).is_empty());
+    assert!(!one_client(&at("src/controller/pass.rs", "fn f() { http::connect_over(); }")).is_empty());
     assert!(!no_product(&at("src/controller/act.rs", "use crate::providers::http::Http;")).is_empty());
     assert!(!no_product(&at("src/controller/act.rs", "fn f() { Product::Http {}; }")).is_empty());
     assert!(no_product(&at("src/controller/act.rs", "use crate::providers::{Product, Settings};")).is_empty());

@@ -4,7 +4,8 @@
 //! or why it will not. It sends nothing.
 //!
 //! In reading order: `guard` says which endpoints are refused; `limits` and `breaker` hold requests back; `meter`
-//! counts them; `http` is the closure HTTP contract, and the only module that names an HTTP client.
+//! counts them; `rest` is what adapters over HTTP have in common, and holds the only module that names an HTTP client; `http`
+//! is the closure HTTP contract.
 //!
 //! **Invariant:** nothing here knows Kubernetes. Whatever a system says is either understood as a whole or a
 //! [`Trouble`](crate::closure::snapshot::Trouble); no text of it goes into a log, a label or an error.
@@ -14,6 +15,7 @@ pub mod guard;
 pub mod http;
 pub mod limits;
 pub mod meter;
+pub mod rest;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;

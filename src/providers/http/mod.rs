@@ -1,22 +1,22 @@
 //! The closure HTTP contract, version 1, in all six roles.
 //!
-//! `rows` is the allow-list that every request is made from; `client` sends them through a `transport`, of which `network`
-//! is the real one; `reply` and `wire` understand what came back; here that becomes what the roles promise.
+//! `rows` is the allow-list that every request is made from; `wire` understands what came back; here that becomes what the
+//! roles promise.
 //!
-//! **Architecture invariant:** no module but `network` names the HTTP client. Governance and archive are played by [`Sources`],
-//! which has a reader and no writer.
+//! **Architecture invariant:** governance and archive are played by [`Sources`], which has a reader and no writer.
 
-mod client;
-mod network;
-mod reply;
 mod rows;
-pub mod transport;
 mod wire;
 
-pub use rows::{Row, allow_list};
+pub use rows::allow_list;
 
-use super::guard::{Allowed, Endpoint};
 use super::limits::Limits;
+use super::rest::client::{Condition, Reader, Success, Writer};
+use super::rest::json::{self, NotTheContract};
+use super::rest::reply::{Came, Media};
+use super::rest::table::{Fill, Request, Row};
+use super::rest::transport::Transport;
+use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::{System, is_bundle, is_id};
@@ -28,13 +28,7 @@ use crate::roles::{
     Probe, Prober, ReviewQueue, Subject, Tracker, WriteReply,
 };
 use async_trait::async_trait;
-use client::{Condition, Reader, Success, Writer};
-use network::Network;
-use reply::{Came, Failure};
-use rows::{Ask, Fill, Request};
 use std::sync::Arc;
-use transport::Transport;
-use wire::NotTheContract;
 
 /// An identifier that no closure uses, for probes.
 const PROBE_ID: &str = "releaseclosure-probe";
@@ -43,15 +37,21 @@ pub const APPROVED: &str = "Approved";
 /// Longest entity tag, in bytes: statuses keep revisions, and theirs are bounded.
 const ETAG_MAX: usize = 128;
 
+/// RFC 9457's problem documents are its errors; a 404 without one is no answer.
+static DIALECT: Dialect = Dialect {
+    accept: "application/json, application/problem+json",
+    patch: "application/merge-patch+json",
+    errors: Media::Problem,
+    is_own: json::is_object,
+};
+
 /// Makes the connection's roles. Sends nothing.
 ///
 /// # Errors
 /// The endpoint is refused, or a Secret does not hold what it should.
 pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result<Connected, Refused> {
-    let Surroundings { limits, lookup } = surroundings;
-    let (endpoint, headers) = (endpoint(settings)?, client::headers(settings)?);
-    let network = Network::new(settings, lookup, &endpoint)?;
-    Ok(roles(settings, client::build(Arc::new(network), endpoint, headers, limits.clone()), limits))
+    let Product::Http { endpoint, delivery } = &settings.product;
+    Ok(roles(settings, *delivery, rest::connect(settings, endpoint, &DIALECT, surroundings)?))
 }
 
 /// The connection's roles over somebody else's transport: for systems that are played in memory.
@@ -59,22 +59,13 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
 /// # Errors
 /// The endpoint is refused, the token is none, or a limit is none.
 pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
-    settings.limits.check()?;
-    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
-    let (endpoint, headers) = (endpoint(settings)?, client::headers(settings)?);
-    Ok(roles(settings, client::build(transport, endpoint, headers, limits.clone()), limits))
+    let Product::Http { endpoint, delivery } = &settings.product;
+    Ok(roles(settings, *delivery, rest::connect_over(settings, endpoint, &DIALECT, transport)?))
 }
 
-fn endpoint(settings: &Settings) -> Result<Endpoint, Refused> {
-    let Product::Http { endpoint, delivery: _ } = &settings.product;
-    let allowed = Allowed { plaintext: settings.allow_plaintext, loopback: settings.allow_loopback };
-    Ok(Endpoint::parse(endpoint, allowed)?)
-}
-
-fn roles(settings: &Settings, (reader, writer): (Reader, Writer), gate: Arc<Limits>) -> Connected {
-    let Product::Http { endpoint: _, delivery } = &settings.product;
-    let sources =
-        Arc::new(Sources { reader: reader.clone(), plaintext_allowed: settings.allow_plaintext, delivery: *delivery });
+fn roles(settings: &Settings, delivery: Delivery, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -> Connected {
+    let plaintext_allowed = settings.allow_plaintext;
+    let sources = Arc::new(Sources { reader: reader.clone(), plaintext_allowed, delivery });
     let records = Arc::new(Records { reader, writer });
     Connected {
         gate,
@@ -105,7 +96,7 @@ struct Records {
 impl Governance for Sources {
     async fn review(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ReviewRecord> {
         let id = subject.record.filter(|id| is_id(id));
-        let request = id.and_then(|id| Ask::Review.request(&[("id", Fill::Text(id))]));
+        let request = id.and_then(|id| rows::REVIEW.request(&[("id", Fill::Text(id))]));
         read(&self.reader, request, held, |reply| Some((wire::review(&reply.body).ok()?, any_revision(&reply)))).await
     }
 }
@@ -114,7 +105,7 @@ impl Governance for Sources {
 impl Archive for Sources {
     async fn bundle(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<BundleRecord> {
         let name = subject.record.filter(|name| is_bundle(name));
-        let request = name.and_then(|name| Ask::Bundle.request(&[("bundle", Fill::Text(name))]));
+        let request = name.and_then(|name| rows::BUNDLE.request(&[("bundle", Fill::Text(name))]));
         read(&self.reader, request, held, |reply| {
             Some((wire::bundle(&reply.body, self.plaintext_allowed).ok()?, any_revision(&reply)))
         })
@@ -125,12 +116,12 @@ impl Archive for Sources {
 #[async_trait]
 impl Checklist for Records {
     async fn checklist(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ChecklistRecord> {
-        find(&self.reader, subject, (Ask::Checklist, Ask::ChecklistsOf), held, wire::checklist).await
+        find(&self.reader, subject, (&rows::CHECKLIST, &rows::CHECKLISTS_OF), held, wire::checklist).await
     }
 
     async fn close(&self, order: Verified, permit: Permit) -> WriteReply<ChecklistRecord> {
         let request = match order.change() {
-            Change::Close => change(Ask::CloseChecklist, &order, &[]),
+            Change::Close => change(&rows::CLOSE_CHECKLIST, &order, &[]),
             Change::Approve { .. } | Change::Attach { .. } | Change::Clear | Change::Announce(_) => None,
         };
         write(&self.writer, request, &order, permit, wire::checklist).await
@@ -140,12 +131,12 @@ impl Checklist for Records {
 #[async_trait]
 impl Tracker for Records {
     async fn release(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<TrackerRecord> {
-        find(&self.reader, subject, (Ask::Release, Ask::ReleasesOf), held, wire::release).await
+        find(&self.reader, subject, (&rows::RELEASE, &rows::RELEASES_OF), held, wire::release).await
     }
 
     async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord> {
         let request = match order.change() {
-            Change::Approve { state } if state == APPROVED => change(Ask::ApproveRelease, &order, &[]),
+            Change::Approve { state } if state == APPROVED => change(&rows::APPROVE_RELEASE, &order, &[]),
             Change::Attach { others, bundle, digest, url } => {
                 let ours = [
                     ("others,", Fill::Others(others)),
@@ -153,7 +144,7 @@ impl Tracker for Records {
                     ("digest", Fill::Text(digest)),
                     ("url", Fill::Text(url)),
                 ];
-                change(Ask::AttachEvidence, &order, &ours)
+                change(&rows::ATTACH_EVIDENCE, &order, &ours)
             }
             Change::Approve { .. } | Change::Close | Change::Clear | Change::Announce(_) => None,
         };
@@ -164,12 +155,12 @@ impl Tracker for Records {
 #[async_trait]
 impl ReviewQueue for Records {
     async fn entry(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<QueueRecord> {
-        find(&self.reader, subject, (Ask::QueueEntry, Ask::QueueEntriesOf), held, wire::queue_entry).await
+        find(&self.reader, subject, (&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES_OF), held, wire::queue_entry).await
     }
 
     async fn clear(&self, order: Verified, permit: Permit) -> WriteReply<QueueRecord> {
         let request = match order.change() {
-            Change::Clear => change(Ask::ClearQueueEntry, &order, &[]),
+            Change::Clear => change(&rows::CLEAR_QUEUE_ENTRY, &order, &[]),
             Change::Close | Change::Approve { .. } | Change::Attach { .. } | Change::Announce(_) => None,
         };
         write(&self.writer, request, &order, permit, wire::queue_entry).await
@@ -179,7 +170,7 @@ impl ReviewQueue for Records {
 #[async_trait]
 impl Intake for Records {
     async fn handoff(&self, key: &str, held: Option<&Permit>) -> HandoffSighting {
-        let Some(request) = Ask::Handoff.request(&[("key", Fill::Text(key))]) else {
+        let Some(request) = rows::HANDOFF.request(&[("key", Fill::Text(key))]) else {
             return HandoffSighting::Unreachable(Trouble::NotUnderstood.into());
         };
         let mut entered = match self.reader.enter(held).await {
@@ -222,12 +213,12 @@ impl Intake for Records {
 impl Prober for Sources {
     async fn probe(&self, system: System) -> Probe {
         let (ask, name) = match system {
-            System::Governance => (Ask::Review, "id"),
-            System::Archive => (Ask::Bundle, "bundle"),
-            System::Checklist => (Ask::Checklist, "id"),
-            System::Tracker => (Ask::Release, "id"),
-            System::Queue => (Ask::QueueEntry, "id"),
-            System::Intake => (Ask::Handoff, "key"),
+            System::Governance => (&rows::REVIEW, "id"),
+            System::Archive => (&rows::BUNDLE, "bundle"),
+            System::Checklist => (&rows::CHECKLIST, "id"),
+            System::Tracker => (&rows::RELEASE, "id"),
+            System::Queue => (&rows::QUEUE_ENTRY, "id"),
+            System::Intake => (&rows::HANDOFF, "key"),
         };
         let Some(request) = ask.request(&[(name, Fill::Text(PROBE_ID))]) else {
             return Probe::Failed(Trouble::NotUnderstood.into());
@@ -296,14 +287,14 @@ async fn read<R>(
         Ok(entered) => entered,
         Err(held_back) => return Observation::Unreachable(held_back),
     };
-    observed(reader.get(&mut entered, request, understand).await)
+    reader.get(&mut entered, request, understand).await.observation()
 }
 
 /// Reads one record by its id, or looks it up by its release first. A look-up carries no entity tag, hence two reads.
 async fn find<R>(
     reader: &Reader,
     subject: Subject<'_>,
-    (by_id, by_release): (Ask, Ask),
+    (by_id, by_release): (&Row, &Row),
     held: Option<&Permit>,
     parse: fn(&[u8]) -> Result<R, NotTheContract>,
 ) -> Observation<R> {
@@ -334,27 +325,18 @@ async fn find<R>(
         several => return Observation::Ambiguous(several.len()),
     };
     let Some(request) = by_id.request(&[("id", Fill::Text(id))]) else { return nothing_to_ask() };
-    observed(reader.get(&mut entered, request, understand).await)
-}
-
-fn observed<R>(came: Came<(R, Revision)>) -> Observation<R> {
-    match came {
-        Came::Success((record, revision)) => Observation::Found(record, revision),
-        Came::Problem(404 | 410) => Observation::Missing,
-        Came::Problem(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
-        Came::Failure(failure) => Observation::Unreachable(failure.why),
-    }
+    reader.get(&mut entered, request, understand).await.observation()
 }
 
 /// A request that changes the order's record, with the order's marker. None where its record is no identifier.
-fn change(ask: Ask, order: &Verified, more: &[(&str, Fill<'_>)]) -> Option<Request> {
+fn change(row: &Row, order: &Verified, more: &[(&str, Fill<'_>)]) -> Option<Request> {
     let marker = order.marker();
     let mut fills = Vec::with_capacity(3 + more.len());
     fills.push(("id", Fill::Text(order.record())));
     fills.push(("key", Fill::Text(&marker.key)));
     fills.push(("uid", Fill::Text(&marker.uid)));
     fills.extend_from_slice(more);
-    Some(ask).filter(|_| is_id(order.record()))?.request(&fills)
+    Some(row).filter(|_| is_id(order.record()))?.request(&fills)
 }
 
 /// The handoff as it was fixed with the intent.
@@ -367,9 +349,9 @@ fn announcement(body: &HandoffBody) -> Option<Request> {
         ("service", Fill::Text(service)),
         ("links", Fill::Links(links)),
     ];
-    let Some(coordinator) = coordinator else { return Ask::Announce.request(&fills) };
+    let Some(coordinator) = coordinator else { return rows::ANNOUNCE.request(&fills) };
     fills.push(("coordinator", Fill::Text(coordinator)));
-    Ask::AnnounceTo.request(&fills)
+    rows::ANNOUNCE_TO.request(&fills)
 }
 
 /// Sends one change. `request` is None where the contract has none for the order: then it is refused, unsent.
@@ -390,14 +372,7 @@ async fn write<R>(
         contract.then_some(())?;
         Some((parse(&reply.body).ok()?, strong_revision(&reply)?))
     };
-    match writer.write(permit, request, Condition::IfMatch(revision), understand).await {
-        Came::Success((record, revision)) => WriteReply::Answered(record, revision),
-        Came::Problem(409 | 412) => WriteReply::Conflict,
-        Came::Problem(404 | 410) => WriteReply::Gone,
-        Came::Problem(_) => WriteReply::Refused,
-        Came::Failure(failure) if failure.nothing_applied() => WriteReply::NotApplied(failure.why),
-        Came::Failure(Failure { why, .. }) => WriteReply::Unknown(why),
-    }
+    writer.write(permit, request, Condition::IfMatch(revision), understand).await.write_reply()
 }
 
 /// A strong entity tag, to the letter.

@@ -8,6 +8,7 @@ use crate::closure::snapshot::{
     Artifact, BundleRecord, ChecklistRecord, EvidenceLink, Marker, Marking, MilestoneRef, Progress, QueueRecord,
     ReleaseRef, ReviewRecord, TrackerRecord,
 };
+use crate::providers::rest::json::{NotTheContract, parse};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -19,12 +20,6 @@ pub(super) const TEXT_MAX: usize = 256;
 pub(super) const URL_MAX: usize = 2048;
 /// Longest closure key on a marker, in bytes: three identifiers and two `@`, of whomever.
 pub(super) const KEY_MAX: usize = 512;
-/// Most arrays and objects within each other.
-pub(super) const DEPTH_MAX: usize = 64;
-
-/// The reply is not what the contract says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotTheContract;
 
 type Understood<T> = Result<T, NotTheContract>;
 
@@ -63,36 +58,6 @@ type ClosureField = Option<Option<MarkerWire>>;
 /// Called only where the key is there, so that null and absent can be told apart.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
-}
-
-fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Understood<T> {
-    // The parser would take a list of values for an object, too.
-    if !body.trim_ascii_start().starts_with(b"{") || !is_shallow(body) {
-        return Err(NotTheContract);
-    }
-    serde_json::from_slice(body).map_err(|_| NotTheContract)
-}
-
-/// Whether arrays and objects are at most [`DEPTH_MAX`] deep. Skipped fields are not bounded by the parser, and what is
-/// written back must be bounded, too.
-fn is_shallow(body: &[u8]) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    for byte in body {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return false;
-                }
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
 }
 
 fn id(text: String) -> Understood<String> {
@@ -350,13 +315,6 @@ pub(super) fn handoff(body: &[u8], asked: &str) -> Understood<()> {
     }
     let HandoffWire { key } = parse(body)?;
     if key == asked { Ok(()) } else { Err(NotTheContract) }
-}
-
-/// Whether a body is a JSON object, as a problem document must be.
-pub(super) fn is_object(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Anything {}
-    parse::<Anything>(body).is_ok()
 }
 
 #[cfg(test)]

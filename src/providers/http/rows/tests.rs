@@ -1,4 +1,7 @@
 use super::*;
+use crate::closure::ledger::Link;
+use crate::closure::snapshot::EvidenceLink;
+use crate::providers::rest::table::Fill;
 use std::collections::BTreeSet;
 
 fn table() -> String {
@@ -18,14 +21,13 @@ fn the_whole_allow_list_is_the_one_that_was_reviewed() {
 
 #[test]
 fn fourteen_pairs_of_method_and_path() {
-    let pairs: BTreeSet<_> = ROWS.iter().map(|row| (row.verb.as_str(), row.path)).collect();
+    let pairs: BTreeSet<_> = TABLE.iter().map(|row| row.pair()).collect();
     assert_eq!(pairs.len(), 14);
-    for row in &ROWS {
-        assert_eq!(row.body.is_empty(), row.verb == Verb::Get, "{row}");
-        assert_eq!(ROWS.iter().filter(|other| other.name == row.name).count(), 1, "{row}");
-        let read_only = matches!(row.system, System::Governance | System::Archive);
-        assert!(!read_only || row.verb == Verb::Get, "{row}");
-        assert!(!row.path.to_lowercase().contains("deploy"), "{row}");
+    for row in TABLE {
+        assert_eq!(row.body().is_empty(), row.pair().0 == "GET", "{row}");
+        let read_only = matches!(row.system(), System::Governance | System::Archive);
+        assert!(!read_only || row.pair().0 == "GET", "{row}");
+        assert!(!row.pair().1.to_lowercase().contains("deploy"), "{row}");
     }
 }
 
@@ -59,18 +61,18 @@ fn every_row_can_be_filled_and_nothing_is_left_open() {
     let mut fills: Vec<(&str, Fill<'_>)> = texts.iter().map(|name| (*name, Fill::Text("x"))).collect();
     fills.push(("others,", Fill::Others(&others)));
     fills.push(("links", Fill::Links(&links)));
-    for row in &ROWS {
-        let request = row.name.request(&fills).unwrap();
+    for row in TABLE {
+        let request = row.request(&fills).unwrap();
         assert!(!request.path().contains(['{', '}']), "{row}");
         let body = request.into_body();
-        if !row.body.is_empty() {
+        if !row.body().is_empty() {
             let _: serde_json::Value = serde_json::from_slice(&body).unwrap();
         }
         // Every hole is needed: with one fill less there is no request.
         for (name, _) in &fills {
-            if row.path.contains(&format!("{{{name}}}")) || row.body.contains(&format!("<{name}>")) {
+            if row.pair().1.contains(&format!("{{{name}}}")) || row.body().contains(&format!("<{name}>")) {
                 let less: Vec<_> = fills.iter().copied().filter(|(kept, _)| kept != name).collect();
-                assert!(row.name.request(&less).is_none(), "{row} without {name}");
+                assert!(row.request(&less).is_none(), "{row} without {name}");
             }
         }
     }
@@ -79,18 +81,18 @@ fn every_row_can_be_filled_and_nothing_is_left_open() {
 #[test]
 fn a_text_never_leaves_its_segment_or_value() {
     for text in ["a/b", "../x", "a?b", "a#b", "a&b=c", "a b", "a+b", "%2e", "é", "\r\n", "\\", "{id}", "<x>"] {
-        let request = Ask::Checklist.request(&[("id", Fill::Text(text))]).unwrap();
+        let request = CHECKLIST.request(&[("id", Fill::Text(text))]).unwrap();
         let segment = request.path().strip_prefix("/checklists/").unwrap();
         assert!(segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)), "{segment}");
         let url = url::Url::parse(&format!("http://h/base{}", request.path())).unwrap();
         assert_eq!((url.path_segments().unwrap().count(), url.query(), url.fragment()), (3, None, None), "{text}");
         let fills = [("release", Fill::Text(text)), ("reviewVersion", Fill::Text("3"))];
-        let url = url::Url::parse(&format!("http://h{}", Ask::QueueEntriesOf.request(&fills).unwrap().path())).unwrap();
+        let url = url::Url::parse(&format!("http://h{}", QUEUE_ENTRIES_OF.request(&fills).unwrap().path())).unwrap();
         let pairs: Vec<_> = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         assert_eq!(pairs, [("release".to_owned(), text.to_owned()), ("reviewVersion".to_owned(), "3".to_owned())]);
     }
     for dots in ["", ".", ".."] {
-        assert!(Ask::Checklist.request(&[("id", Fill::Text(dots))]).is_none());
+        assert!(CHECKLIST.request(&[("id", Fill::Text(dots))]).is_none());
     }
 }
 
@@ -98,7 +100,7 @@ fn a_text_never_leaves_its_segment_or_value() {
 fn texts_in_bodies_are_json_strings() {
     for text in ["plain", "quo\"te", "back\\slash", "line\nfeed", "é", "\0", "</script>", "<uid>"] {
         let fills = [("id", Fill::Text("c")), ("key", Fill::Text(text)), ("uid", Fill::Text("u"))];
-        let body = Ask::CloseChecklist.request(&fills).unwrap().into_body();
+        let body = CLOSE_CHECKLIST.request(&fills).unwrap().into_body();
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value, serde_json::json!({"state": "Closed", "closure": {"key": text, "uid": "u"}}));
     }
@@ -107,8 +109,8 @@ fn texts_in_bodies_are_json_strings() {
 #[test]
 fn all_requests_about_one_record_are_one_to_the_breaker() {
     let id = [("id", Fill::Text("x")), ("key", Fill::Text("k")), ("uid", Fill::Text("u"))];
-    let read = Ask::Checklist.request(&id).unwrap().record();
-    assert_eq!(read, Ask::CloseChecklist.request(&id).unwrap().record());
-    assert_ne!(read, Ask::QueueEntry.request(&id).unwrap().record());
-    assert_ne!(read, Ask::Checklist.request(&[("id", Fill::Text("y"))]).unwrap().record());
+    let read = CHECKLIST.request(&id).unwrap().record();
+    assert_eq!(read, CLOSE_CHECKLIST.request(&id).unwrap().record());
+    assert_ne!(read, QUEUE_ENTRY.request(&id).unwrap().record());
+    assert_ne!(read, CHECKLIST.request(&[("id", Fill::Text("y"))]).unwrap().record());
 }

@@ -6,8 +6,9 @@
 //! **Guarantees:** one request per call. The timeout covers everything from connecting to the last byte. Of a body at most
 //! [`BODY_MAX`] and one piece are held.
 
+use super::Dialect;
 use super::reply::{self, Came, Failure, Fate};
-use super::rows::Request;
+use super::table::Request;
 use super::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::guard::Endpoint;
@@ -24,26 +25,26 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Longest body of a reply, in bytes.
-pub(super) const BODY_MAX: usize = 1 << 20;
+pub(in crate::providers) const BODY_MAX: usize = 1 << 20;
 /// Longest token, in bytes.
 const TOKEN_MAX: usize = 8192;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What makes a request conditional, or repeatable.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Condition<'a> {
+pub(in crate::providers) enum Condition<'a> {
     None,
     IfMatch(&'a str),
     IdempotencyKey(&'a str),
 }
 
-/// A reply that may be in the contract: 2xx with a JSON body, read to its end.
+/// A reply that may be understood: 2xx with a JSON body, read to its end.
 #[derive(Debug)]
-pub(super) struct Success {
-    pub(super) status: u16,
+pub(in crate::providers) struct Success {
+    pub(in crate::providers) status: u16,
     /// The entity tag to the letter, strong or weak.
-    pub(super) etag: Option<String>,
-    pub(super) body: Vec<u8>,
+    pub(in crate::providers) etag: Option<String>,
+    pub(in crate::providers) body: Vec<u8>,
 }
 
 /// What a connection's requests have in common.
@@ -51,25 +52,27 @@ struct Wire {
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
     headers: HeaderMap,
+    dialect: &'static Dialect,
     limits: Arc<Limits>,
 }
 
 /// Reads, and can do nothing else.
 #[derive(Clone)]
-pub(super) struct Reader(Arc<Wire>);
+pub(in crate::providers) struct Reader(Arc<Wire>);
 
 /// Changes records and announces, one permit each.
 #[derive(Clone)]
-pub(super) struct Writer(Arc<Wire>);
+pub(in crate::providers) struct Writer(Arc<Wire>);
 
 /// What reads and what writes, over the same transport and limits.
-pub(super) fn build(
+pub(in crate::providers) fn build(
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
     headers: HeaderMap,
+    dialect: &'static Dialect,
     limits: Arc<Limits>,
 ) -> (Reader, Writer) {
-    let wire = Arc::new(Wire { transport, endpoint, headers, limits });
+    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, limits });
     (Reader(wire.clone()), Writer(wire))
 }
 
@@ -77,9 +80,9 @@ pub(super) fn build(
 ///
 /// # Errors
 /// The token does not fit in one.
-pub(super) fn headers(settings: &Settings) -> Result<HeaderMap, Refused> {
+pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> Result<HeaderMap, Refused> {
     let mut headers = HeaderMap::with_capacity(6);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/problem+json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(dialect.accept));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("releaseclosure/", env!("CARGO_PKG_VERSION"))));
     if let Some(token) = &settings.token {
@@ -103,12 +106,15 @@ impl Reader {
     ///
     /// # Errors
     /// Held back.
-    pub(super) async fn enter<'a>(&'a self, held: Option<&'a Permit>) -> Result<Entered<'a>, Unreachable> {
+    pub(in crate::providers) async fn enter<'a>(
+        &'a self,
+        held: Option<&'a Permit>,
+    ) -> Result<Entered<'a>, Unreachable> {
         self.0.limits.enter(held).await
     }
 
     /// One GET, to be over by the deadline of its call. `understand` gets a reply with status 200; None means that it is not the contract.
-    pub(super) async fn get<T>(
+    pub(in crate::providers) async fn get<T>(
         &self,
         entered: &mut Entered<'_>,
         request: Request,
@@ -121,7 +127,7 @@ impl Reader {
     }
 
     /// One GET that needs no permit and whose success ends a lock-out.
-    pub(super) async fn probe(&self, request: Request) -> Came<()> {
+    pub(in crate::providers) async fn probe(&self, request: Request) -> Came<()> {
         if let Err(held_back) = self.0.limits.may_probe() {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
@@ -146,7 +152,7 @@ impl Reader {
 
 impl Writer {
     /// One change, with its permit. `understand` gets a reply with a 2xx status.
-    pub(super) async fn write<T>(
+    pub(in crate::providers) async fn write<T>(
         &self,
         permit: Permit,
         request: Request,
@@ -224,7 +230,7 @@ impl Wire {
         }
         let media_type = match request.verb() {
             Verb::Get => None,
-            Verb::Patch => Some("application/merge-patch+json"),
+            Verb::Patch => Some(self.dialect.patch),
             Verb::Post => Some("application/json"),
         };
         headers.extend(media_type.map(|media_type| (CONTENT_TYPE, HeaderValue::from_static(media_type))));
@@ -241,11 +247,11 @@ impl Wire {
             .get(RETRY_AFTER)
             .and_then(|value| reply::retry_after(value.to_str().ok()?, || self.transport.now()));
         let media = reply::Media::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
-        if let Some(failure) = reply::by_status(status, media, retry_after) {
+        if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);
         }
         let success = (200..300).contains(&status);
-        let own = if success { reply::Media::Json } else { reply::Media::Problem };
+        let own = if success { reply::Media::Json } else { self.dialect.errors };
         let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
         if media != own || encoded {
             return Came::Failure(Failure::said(status, Trouble::NotUnderstood));
@@ -256,7 +262,7 @@ impl Wire {
         };
         match whole(length, body).await {
             Ok(body) if success => Came::Success(Success { status, etag, body }),
-            Ok(body) => reply::problem(status, &body),
+            Ok(body) => reply::problem(status, self.dialect, &body),
             Err(trouble) => Came::Failure(Failure::unknown(trouble)),
         }
     }

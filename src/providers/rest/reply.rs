@@ -1,14 +1,15 @@
 //! What a status, a media type and a `Retry-After` say.
 
-use super::wire;
-use crate::closure::snapshot::{Trouble, Unreachable};
+use super::Dialect;
+use crate::closure::snapshot::{Observation, Revision, Trouble, Unreachable};
 use crate::providers::limits::RETRY_AFTER_MAX;
+use crate::roles::WriteReply;
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// What came of one request.
 #[derive(Debug)]
-pub(super) enum Came<T> {
+pub(in crate::providers) enum Came<T> {
     /// 2xx, in the contract.
     Success(T),
     /// A 4xx in the system's own format that is about the record.
@@ -17,16 +18,40 @@ pub(super) enum Came<T> {
     Failure(Failure),
 }
 
+impl<R> Came<(R, Revision)> {
+    /// What a read comes to.
+    pub(in crate::providers) fn observation(self) -> Observation<R> {
+        match self {
+            Came::Success((record, revision)) => Observation::Found(record, revision),
+            Came::Problem(404 | 410) => Observation::Missing,
+            Came::Problem(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Observation::Unreachable(failure.why),
+        }
+    }
+
+    /// What a conditional change of a record comes to.
+    pub(in crate::providers) fn write_reply(self) -> WriteReply<R> {
+        match self {
+            Came::Success((record, revision)) => WriteReply::Answered(record, revision),
+            Came::Problem(409 | 412) => WriteReply::Conflict,
+            Came::Problem(404 | 410) => WriteReply::Gone,
+            Came::Problem(_) => WriteReply::Refused,
+            Came::Failure(failure) if failure.nothing_applied() => WriteReply::NotApplied(failure.why),
+            Came::Failure(Failure { why, .. }) => WriteReply::Unknown(why),
+        }
+    }
+}
+
 /// Nothing usable came, and what that says of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) fate: Fate,
-    pub(super) why: Unreachable,
+pub(in crate::providers) struct Failure {
+    pub(in crate::providers) fate: Fate,
+    pub(in crate::providers) why: Unreachable,
 }
 
 /// Whether a request took effect, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::providers) enum Fate {
     /// Not a byte of it went out.
     NotSent,
     /// It was answered with this status; whether in the system's own format.
@@ -36,24 +61,24 @@ pub(super) enum Fate {
 }
 
 impl Failure {
-    pub(super) fn not_sent(trouble: Trouble) -> Failure {
+    pub(in crate::providers) fn not_sent(trouble: Trouble) -> Failure {
         Failure { fate: Fate::NotSent, why: trouble.into() }
     }
-    pub(super) fn unknown(trouble: Trouble) -> Failure {
+    pub(in crate::providers) fn unknown(trouble: Trouble) -> Failure {
         Failure { fate: Fate::Unknown, why: trouble.into() }
     }
-    pub(super) fn said(status: u16, trouble: Trouble) -> Failure {
+    pub(in crate::providers) fn said(status: u16, trouble: Trouble) -> Failure {
         Failure { fate: Fate::Said(status, false), why: trouble.into() }
     }
 
     /// Whether it is certain that a change of a record did not take effect.
-    pub(super) fn nothing_applied(&self) -> bool {
+    pub(in crate::providers) fn nothing_applied(&self) -> bool {
         matches!(self.fate, Fate::NotSent | Fate::Said(401 | 403 | 429, _))
     }
 
     /// Whether it is certain that an announcement did not go out. A 4xx says so whoever answered: a proxy that answers
     /// itself has not passed it on. Not 408, 423 and 425, which speak of time and not of the request.
-    pub(super) fn not_announced(&self) -> bool {
+    pub(in crate::providers) fn not_announced(&self) -> bool {
         match self.fate {
             Fate::NotSent => true,
             Fate::Said(status, _) => (400..500).contains(&status) && !matches!(status, 408 | 423 | 425),
@@ -64,7 +89,7 @@ impl Failure {
 
 /// The media types that mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Media {
+pub(in crate::providers) enum Media {
     /// `application/json`
     Json,
     /// `application/problem+json`
@@ -89,7 +114,12 @@ impl Media {
 }
 
 /// Statuses that say all there is to say, whatever the body: the body is then not read.
-pub(super) fn by_status(status: u16, media: Media, retry_after: Option<Duration>) -> Option<Failure> {
+pub(super) fn by_status(
+    status: u16,
+    media: Media,
+    dialect: &Dialect,
+    retry_after: Option<Duration>,
+) -> Option<Failure> {
     let (trouble, retry_after) = match status {
         401 => (Trouble::Unauthorized, None),
         403 => (Trouble::Forbidden, None),
@@ -100,12 +130,12 @@ pub(super) fn by_status(status: u16, media: Media, retry_after: Option<Duration>
         // Redirects are not followed; 1xx and 6xx are no replies.
         _ => (Trouble::NotUnderstood, None),
     };
-    Some(Failure { fate: Fate::Said(status, media == Media::Problem), why: Unreachable { trouble, retry_after } })
+    Some(Failure { fate: Fate::Said(status, media == dialect.errors), why: Unreachable { trouble, retry_after } })
 }
 
-/// A 4xx that calls itself a problem document.
-pub(super) fn problem<T>(status: u16, body: &[u8]) -> Came<T> {
-    if wire::is_object(body) {
+/// A 4xx in the media type of the system's own errors.
+pub(super) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T> {
+    if (dialect.is_own)(body) {
         Came::Problem(status)
     } else {
         Came::Failure(Failure::said(status, Trouble::NotUnderstood))

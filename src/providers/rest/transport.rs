@@ -4,10 +4,10 @@
 //! ([`super::network`]); another plays the systems in memory, so that the simulation runs everything above.
 //!
 //! **Invariant:** an [`Outgoing`] has private fields and one constructor, which takes a row's
-//! [`Request`](super::rows::Request): whatever lies below is given requests of the allow-list, and no others can be
+//! [`Request`](super::table::Request): whatever lies below is given requests of the allow-list, and no others can be
 //! made to be given to it.
 
-use super::rows::Request;
+use super::table::Request;
 use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Verb;
 use async_trait::async_trait;

@@ -1,0 +1,79 @@
+//! What the adapters that speak HTTP have in common: how a request is made, sent, and what its reply says.
+//!
+//! In reading order: [`table`] holds the shape of an allow-list, from whose rows alone requests are made; [`client`] sends
+//! them through a [`transport`], of which `network` is the real one; [`reply`] says what a status, a media type and a
+//! `Retry-After` mean; [`json`] takes a body apart. What differs between products is their [`Dialect`].
+//!
+//! **Architecture invariant:** no module but `network` names the HTTP client.
+
+pub(super) mod client;
+pub(super) mod json;
+mod network;
+pub(super) mod reply;
+pub(super) mod table;
+pub mod transport;
+
+pub use table::Row;
+
+use super::Settings;
+use super::guard::{Allowed, Endpoint};
+use super::limits::Limits;
+use super::{Refused, Surroundings};
+use client::{Reader, Writer};
+use network::Network;
+use reply::Media;
+use std::sync::Arc;
+use transport::Transport;
+
+/// How a product speaks, where products differ.
+pub(super) struct Dialect {
+    /// What it is asked to answer in.
+    pub(super) accept: &'static str,
+    /// The media type of a PATCH.
+    pub(super) patch: &'static str,
+    /// The media type of its own errors.
+    pub(super) errors: Media,
+    /// Whether a body of that type is an error of its own, and not of something on the way.
+    pub(super) is_own: fn(&[u8]) -> bool,
+}
+
+/// What reads and what writes, over the network. Sends nothing.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub(super) fn connect(
+    settings: &Settings,
+    endpoint: &str,
+    dialect: &'static Dialect,
+    surroundings: Surroundings,
+) -> Result<(Reader, Writer, Arc<Limits>), Refused> {
+    let Surroundings { limits, lookup } = surroundings;
+    let endpoint = checked(settings, endpoint)?;
+    let headers = client::headers(settings, dialect)?;
+    let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
+    let (reader, writer) = client::build(network, endpoint, headers, dialect, limits.clone());
+    Ok((reader, writer, limits))
+}
+
+/// Likewise, over somebody else's transport.
+///
+/// # Errors
+/// The endpoint is refused, the token is none, or a limit is none.
+pub(super) fn connect_over(
+    settings: &Settings,
+    endpoint: &str,
+    dialect: &'static Dialect,
+    transport: Arc<dyn Transport>,
+) -> Result<(Reader, Writer, Arc<Limits>), Refused> {
+    settings.limits.check()?;
+    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
+    let endpoint = checked(settings, endpoint)?;
+    let headers = client::headers(settings, dialect)?;
+    let (reader, writer) = client::build(transport, endpoint, headers, dialect, limits.clone());
+    Ok((reader, writer, limits))
+}
+
+fn checked(settings: &Settings, endpoint: &str) -> Result<Endpoint, Refused> {
+    let allowed = Allowed { plaintext: settings.allow_plaintext, loopback: settings.allow_loopback };
+    Ok(Endpoint::parse(endpoint, allowed)?)
+}

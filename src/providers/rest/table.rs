@@ -1,0 +1,209 @@
+//! The shape of an allow-list: every request that is ever sent is made from a row of a product's one table, and from nothing
+//! else.
+//!
+//! A row is a method, a path template and a body template. In a path, `{name}` stands for one identifier, percent-encoded
+//! into one segment or one query value. In a body, `<name>` stands for one text as a JSON string, but for two lists:
+//! `<others,>` for links exactly as they were read, each followed by a comma, and `<links>` for what is announced.
+//!
+//! **Invariant:** [`Request`] has private fields and one constructor, [`Row::request`].
+
+use crate::closure::ids::System;
+use crate::closure::ledger::Link;
+use crate::closure::snapshot::EvidenceLink;
+use crate::providers::meter::Verb;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// One row: what may be sent.
+#[derive(Debug)]
+pub struct Row {
+    system: System,
+    verb: Verb,
+    path: &'static str,
+    body: &'static str,
+    /// What it is for, for people.
+    purpose: &'static str,
+}
+
+/// A product's whole table: each row by its name, and all of them.
+macro_rules! table {
+    ($($name:ident: $system:ident $verb:ident $path:literal $body:literal, $purpose:literal;)*) => {
+        $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose);)*
+
+        /// Every row.
+        static TABLE: &[&Row] = &[$(&$name),*];
+    };
+}
+pub(in crate::providers) use table;
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { system, verb, path, body, purpose } = self;
+        write!(f, "{:<11}{:<6}{path}   # {purpose}", system.as_str(), verb.as_str())?;
+        if body.is_empty() { Ok(()) } else { write!(f, "\n{:17}{body}", "") }
+    }
+}
+
+/// What a hole of a template is filled with.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::providers) enum Fill<'a> {
+    Text(&'a str),
+    /// Other people's links, each as it was read.
+    Others(&'a [EvidenceLink]),
+    Links(&'a [Link]),
+}
+
+/// A request that the table allows.
+#[derive(Debug)]
+pub(in crate::providers) struct Request {
+    verb: Verb,
+    path: String,
+    body: Vec<u8>,
+    record: u64,
+}
+
+impl Request {
+    pub(in crate::providers) fn verb(&self) -> Verb {
+        self.verb
+    }
+    /// Path and query, below the endpoint.
+    pub(in crate::providers) fn path(&self) -> &str {
+        &self.path
+    }
+    /// Empty for reads.
+    pub(in crate::providers) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+    /// Tells records apart for the circuit breaker: the same for every request about one record.
+    pub(in crate::providers) fn record(&self) -> u64 {
+        self.record
+    }
+}
+
+impl Row {
+    /// A row: only a product's table has any.
+    pub(in crate::providers) const fn new(
+        system: System,
+        verb: Verb,
+        path: &'static str,
+        body: &'static str,
+        purpose: &'static str,
+    ) -> Row {
+        Row { system, verb, path, body, purpose }
+    }
+
+    /// The method and the path template.
+    #[must_use]
+    pub fn pair(&self) -> (&'static str, &'static str) {
+        (self.verb.as_str(), self.path)
+    }
+
+    /// The body template; empty for reads.
+    #[must_use]
+    pub fn body(&self) -> &'static str {
+        self.body
+    }
+
+    /// The system whose records it is about.
+    #[must_use]
+    pub fn system(&self) -> System {
+        self.system
+    }
+
+    /// Fills the row's holes. The first fill names the record.
+    ///
+    /// None when a hole has no fill of its kind, or when a text could not stand in a path; callers check their
+    /// identifiers first, so that this is a second lock on the same door.
+    pub(in crate::providers) fn request(&self, fills: &[(&str, Fill<'_>)]) -> Option<Request> {
+        let row = self;
+        let mut path = String::with_capacity(row.path.len() + 64);
+        fill(row.path, ('{', '}'), &mut path, |path, name| match find(fills, name)? {
+            Fill::Text(text) if !matches!(text, "" | "." | "..") => {
+                percent_encode(text, path);
+                Some(())
+            }
+            Fill::Text(_) | Fill::Others(_) | Fill::Links(_) => None,
+        })?;
+        let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
+        // Bodies hold braces of their own, so their holes are marked otherwise.
+        fill(row.body, ('<', '>'), &mut body, |body, name| {
+            match find(fills, name)? {
+                Fill::Text(text) => push_json(text, body)?,
+                Fill::Others(links) => {
+                    for link in links {
+                        // Whoever reads no text cannot write it back: nothing may be lost silently.
+                        if link.as_read.is_empty() {
+                            return None;
+                        }
+                        body.push_str(&link.as_read);
+                        body.push(',');
+                    }
+                }
+                Fill::Links(links) => {
+                    for (position, Link { rel, url }) in links.iter().enumerate() {
+                        body.push_str(if position == 0 { r#"{"rel":"# } else { r#",{"rel":"# });
+                        push_json(rel, body)?;
+                        body.push_str(r#","url":"#);
+                        push_json(url, body)?;
+                        body.push('}');
+                    }
+                }
+            }
+            Some(())
+        })?;
+        let mut hasher = DefaultHasher::new();
+        row.system.hash(&mut hasher);
+        if let Some((_, Fill::Text(text))) = fills.first() {
+            text.hash(&mut hasher);
+        }
+        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish() })
+    }
+}
+
+fn find<'a>(fills: &[(&str, Fill<'a>)], name: &str) -> Option<Fill<'a>> {
+    fills.iter().find(|(filled, _)| *filled == name).map(|(_, fill)| *fill)
+}
+
+/// Copies a template, with `write` in the place of every hole.
+fn fill(
+    template: &str,
+    (open, close): (char, char),
+    out: &mut String,
+    write: impl Fn(&mut String, &str) -> Option<()>,
+) -> Option<()> {
+    let mut rest = template;
+    while let Some((before, hole)) = rest.split_once(open) {
+        let (name, after) = hole.split_once(close)?;
+        out.push_str(before);
+        write(out, name)?;
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(())
+}
+
+/// Everything but `A–Z a–z 0–9 - . _ ~` as `%XX`, so that a text stays in its segment or query value.
+fn percent_encode(text: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+fn push_json(text: &str, out: &mut String) -> Option<()> {
+    // Identifiers, which are most of what is written, need no escapes.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return Some(());
+    }
+    out.push_str(&serde_json::to_string(text).ok()?);
+    Some(())
+}
