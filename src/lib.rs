@@ -15,6 +15,7 @@ pub mod drive;
 pub mod health;
 pub mod lease;
 pub mod people;
+pub mod products;
 pub mod providers;
 pub mod roles;
 pub mod sandbox;

@@ -191,6 +191,13 @@ pub enum Probe {
     Ready,
     /// It does not.
     Failed(Unreachable),
+    /// It answers, and a setting of the connection does not fit it.
+    Unfit {
+        /// The setting, as a dotted path below `spec`.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        what: &'static str,
+    },
 }
 
 /// One connected system, by the roles its product can play; a role the product cannot play is `None`.

@@ -12,8 +12,9 @@ use source::{Source, files, sources};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("closure", &[]),
     ("roles", &["closure"]),
-    ("api", &["closure", "roles"]),
-    ("providers", &["closure", "roles"]),
+    ("api", &["closure", "products", "roles"]),
+    ("products", &["closure"]),
+    ("providers", &["closure", "products", "roles"]),
     ("drive", &["closure", "roles"]),
     ("controller", &["api", "closure", "drive", "health", "lease", "providers", "roles", "settings", "telemetry"]),
     ("lease", &[]),

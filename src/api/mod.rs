@@ -34,8 +34,7 @@ pub const VERSION: &str = "v1alpha1";
 /// The annotation that says: run now. Its value is any token; it is echoed in `status.lastHandledReconcileAt`.
 pub const REQUESTED_AT: &str = "releaseclosure.io/requestedAt";
 
-/// What a name of an object, or of a Secret, looks like.
-pub(crate) const NAME_PATTERN: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+pub(crate) use crate::products::NAME_PATTERN;
 /// What a word chosen by people looks like (a state, a kind of artifact): printable, and no space at either end.
 pub(crate) const WORD_PATTERN: &str = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$";
 

@@ -6,15 +6,13 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
+pub use crate::products::{Gitea, Http, SecretKeyRef};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// `http` or `https`, printable ASCII, and neither user information nor query nor fragment: credentials have their own
-/// place, and the adapter appends paths.
-const ENDPOINT_PATTERN: &str = r#"^https?://[A-Za-z0-9._:\[\]-]+(/[!"$->@-\[\]-~]*)?$"#;
 /// A link for people. The host is a fixed one: no record's id can name another.
 const TEMPLATE_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+/[!-~]*$";
 
@@ -46,6 +44,9 @@ pub struct SystemConnectionSpec {
     /// A system that speaks the closure HTTP contract. Exactly one product is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// Issues of a repository in Gitea or Forgejo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitea: Option<Gitea>,
     /// How to know the system, and to be known by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -64,7 +65,9 @@ impl SystemConnectionSpec {
     /// Where the bearer token is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        self.http.as_ref().map(|http| &http.token_secret_ref)
+        let SystemConnectionSpec { http, gitea, .. } = self;
+        let http = http.as_ref().map(|http| &http.token_secret_ref);
+        http.or(gitea.as_ref().map(|gitea| &gitea.token_secret_ref))
     }
 }
 
@@ -110,31 +113,6 @@ impl From<System> for Role {
             System::Intake => Role::Intake,
         }
     }
-}
-
-/// A system that speaks the closure HTTP contract.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Http {
-    /// Where the contract's paths begin, without user information, query and fragment.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = ENDPOINT_PATTERN), extend("format" = "uri"))]
-    pub endpoint: String,
-    /// The bearer token.
-    pub token_secret_ref: SecretKeyRef,
-    /// As intake: what it does with the same announcement sent twice.
-    #[serde(default = "idempotency_key")]
-    pub delivery: Delivery,
-}
-
-/// A key of a Secret in the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct SecretKeyRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
-    pub name: String,
-    /// The key in it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
-    pub key: String,
 }
 
 /// A Secret of type kubernetes.io/tls in the same namespace.
@@ -274,9 +252,6 @@ impl RoleStatus {
     }
 }
 
-const fn idempotency_key() -> Delivery {
-    Delivery::IdempotencyKey
-}
 const fn twenty() -> u32 {
     20
 }
@@ -287,20 +262,29 @@ fn ten_seconds() -> String {
     "10s".to_owned()
 }
 
+/// The products there are settings for, by their field.
+const PRODUCTS: [&str; 2] = ["http", "gitea"];
+
 fn connection_rules() -> Value {
-    json!([
-        rule("has(self.http)", "exactly one product must be given; this release knows http", None),
-        rule(
-            "!has(self.http) || self.http.endpoint.startsWith('https://') || self.allowPlaintext",
+    let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");
+    let mut rules = vec![rule(
+        &format!("{given} == 1"),
+        &format!("exactly one product must be given; this release knows {}", PRODUCTS.join(", ")),
+        None,
+    )];
+    for product in PRODUCTS {
+        rules.push(rule(
+            &format!("!has(self.{product}) || self.{product}.endpoint.startsWith('https://') || self.allowPlaintext"),
             "http:// sends the token in the clear; where that is meant, set allowPlaintext: true",
-            Some(".http.endpoint"),
-        ),
-        rule(
-            "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
-            "must be https",
-            Some(".links.record"),
-        ),
-    ])
+            Some(&format!(".{product}.endpoint")),
+        ));
+    }
+    rules.push(rule(
+        "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
+        "must be https",
+        Some(".links.record"),
+    ));
+    Value::Array(rules)
 }
 
 fn template_rules() -> Value {

@@ -280,6 +280,9 @@ impl Connections {
                 match connected.prober.probe(role.into()).await {
                     Probe::Ready => Ok(()),
                     Probe::Failed(why) => Err(reason_of(why.trouble)),
+                    Probe::Unfit { setting, what } => {
+                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}.")))
+                    }
                 }
             }
         };

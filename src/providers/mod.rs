@@ -11,14 +11,17 @@
 //! [`Trouble`](crate::closure::snapshot::Trouble); no text of it goes into a log, a label or an error.
 
 pub mod breaker;
+pub mod gitea;
 pub mod guard;
 pub mod http;
+mod issues;
 pub mod limits;
 pub mod meter;
 pub mod rest;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
+use crate::products::Gitea;
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -61,6 +64,8 @@ pub enum Product {
         /// What the system does, as an intake, with a repeated announcement.
         delivery: Delivery,
     },
+    /// Issues of a repository in Gitea or Forgejo.
+    Gitea(Box<Gitea>),
 }
 
 impl Product {
@@ -76,7 +81,9 @@ impl Product {
     pub fn offers_state(&self, state: &str) -> bool {
         match self {
             // The contract has one word for it.
-            Product::Http { .. } => state == "Approved",
+            Product::Http { .. } => state == http::APPROVED,
+            // A value below a heading: whatever people write there.
+            Product::Gitea(_) => true,
         }
     }
 
@@ -85,6 +92,7 @@ impl Product {
     pub const fn name(&self) -> &'static str {
         match self {
             Product::Http { .. } => "http",
+            Product::Gitea(_) => "gitea",
         }
     }
 }
@@ -201,7 +209,7 @@ struct Surroundings {
 type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 
 /// Every product there is an adapter for, with its constructor.
-const PRODUCTS: &[(&str, Constructor)] = &[("http", http::connect)];
+const PRODUCTS: &[(&str, Constructor)] = &[("http", http::connect), ("gitea", gitea::connect)];
 
 /// The names of the products there is an adapter for.
 pub fn products() -> impl Iterator<Item = &'static str> {

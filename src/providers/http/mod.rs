@@ -50,7 +50,7 @@ static DIALECT: Dialect = Dialect {
 /// # Errors
 /// The endpoint is refused, or a Secret does not hold what it should.
 pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result<Connected, Refused> {
-    let Product::Http { endpoint, delivery } = &settings.product;
+    let Product::Http { endpoint, delivery } = &settings.product else { return Err(Refused::NotSupported) };
     Ok(roles(settings, *delivery, rest::connect(settings, endpoint, &DIALECT, surroundings)?))
 }
 
@@ -59,7 +59,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
 /// # Errors
 /// The endpoint is refused, the token is none, or a limit is none.
 pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
-    let Product::Http { endpoint, delivery } = &settings.product;
+    let Product::Http { endpoint, delivery } = &settings.product else { return Err(Refused::NotSupported) };
     Ok(roles(settings, *delivery, rest::connect_over(settings, endpoint, &DIALECT, transport)?))
 }
 
@@ -223,7 +223,7 @@ impl Prober for Sources {
         let Some(request) = ask.request(&[(name, Fill::Text(PROBE_ID))]) else {
             return Probe::Failed(Trouble::NotUnderstood.into());
         };
-        match self.reader.probe(request).await {
+        match self.reader.probe(request, |_| Some(())).await {
             Came::Success(()) | Came::Problem(404) => Probe::Ready,
             // Who knows no keys need not offer the look-up either.
             Came::Problem(405) if system == System::Intake && self.delivery == Delivery::None => Probe::Ready,

@@ -127,12 +127,16 @@ impl Reader {
     }
 
     /// One GET that needs no permit and whose success ends a lock-out.
-    pub(in crate::providers) async fn probe(&self, request: Request) -> Came<()> {
+    pub(in crate::providers) async fn probe<T>(
+        &self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> Came<T> {
         if let Err(held_back) = self.0.limits.may_probe() {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
         let deadline = Instant::now() + self.0.limits.timeout();
-        self.read(request, deadline, true, |_| Some(())).await
+        self.read(request, deadline, true, understand).await
     }
 
     async fn read<T>(

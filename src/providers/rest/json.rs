@@ -23,7 +23,7 @@ pub(in crate::providers) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> 
 
 /// Whether arrays and objects are at most [`DEPTH_MAX`] deep. Skipped fields are not bounded by the parser, and what is
 /// written back must be bounded, too.
-fn is_shallow(body: &[u8]) -> bool {
+pub(in crate::providers) fn is_shallow(body: &[u8]) -> bool {
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for byte in body {
         match byte {

@@ -2,7 +2,7 @@
 //! else.
 //!
 //! A row is a method, a path template and a body template. In a path, `{name}` stands for one identifier, percent-encoded
-//! into one segment or one query value. In a body, `<name>` stands for one text as a JSON string, but for two lists:
+//! into one segment or one query value. In a body, `<name>` stands for one text as a JSON string or for one number, but for two lists:
 //! `<others,>` for links exactly as they were read, each followed by a comma, and `<links>` for what is announced.
 //!
 //! **Invariant:** [`Request`] has private fields and one constructor, [`Row::request`].
@@ -48,6 +48,7 @@ impl fmt::Display for Row {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::providers) enum Fill<'a> {
     Text(&'a str),
+    Number(u64),
     /// Other people's links, each as it was read.
     Others(&'a [EvidenceLink]),
     Links(&'a [Link]),
@@ -122,6 +123,10 @@ impl Row {
                 percent_encode(text, path);
                 Some(())
             }
+            Fill::Number(number) => {
+                path.push_str(&number.to_string());
+                Some(())
+            }
             Fill::Text(_) | Fill::Others(_) | Fill::Links(_) => None,
         })?;
         let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
@@ -129,6 +134,7 @@ impl Row {
         fill(row.body, ('<', '>'), &mut body, |body, name| {
             match find(fills, name)? {
                 Fill::Text(text) => push_json(text, body)?,
+                Fill::Number(number) => body.push_str(&number.to_string()),
                 Fill::Others(links) => {
                     for link in links {
                         // Whoever reads no text cannot write it back: nothing may be lost silently.

@@ -287,7 +287,7 @@ async fn a_probe_asks_for_what_no_closure_uses() {
     }
     let server = Server::always(problem(405)).await;
     let mut settings = at(&server);
-    let Product::Http { delivery, .. } = &mut settings.product;
+    let Product::Http { delivery, .. } = &mut settings.product else { unreachable!() };
     *delivery = Delivery::None;
     assert_eq!(connect(&settings).unwrap().prober.probe(System::Intake).await, Probe::Ready);
 }

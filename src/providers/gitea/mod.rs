@@ -1,0 +1,353 @@
+//! Gitea and Forgejo: the issues of one repository as review, checklist, tracker record and queue entry.
+//!
+//! **The precondition:** an issue's text has a version, and a change that names an older one is refused (409) as a whole. Every
+//! change of ours changes the text (our mark is part of it), so every one of them is conditional. Closing an issue, or putting
+//! it on another milestone, does not count as a change of its text; so the issue is read once more right before each change, and
+//! the change is not made where anything that is compared differs from what was verified.
+//!
+//! **What a write costs:** one read more than the contract's budget, for that look and for the text that is changed.
+
+mod rows;
+mod wire;
+
+pub use rows::allow_list;
+
+use super::issues::Issue;
+use super::limits::Limits;
+use super::rest::client::{Condition, Reader, Success, Writer};
+use super::rest::reply::{Came, Fate, Media};
+use super::rest::table::{Fill, Row};
+use super::rest::transport::Transport;
+use super::rest::{self, Dialect};
+use super::{Product, Refused, Settings, Surroundings};
+use crate::closure::decide::Verified;
+use crate::closure::ids::{Step, System, is_id};
+use crate::closure::snapshot::{ChecklistRecord, Observation, QueueRecord, ReviewRecord, TrackerRecord, Trouble};
+use crate::products::Gitea;
+use crate::products::issues::Headings;
+use crate::roles::{
+    Abilities, Checklist, Concurrency, Connected, Governance, Permit, Probe, Prober, ReviewQueue, Subject, Tracker,
+    WriteReply,
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+use wire::Read;
+
+/// Most pages of a look-up, of fifty issues each.
+const PAGES_MAX: u64 = 40;
+
+static DIALECT: Dialect =
+    Dialect { accept: "application/json", patch: "application/json", errors: Media::Json, is_own: wire::is_own_error };
+
+/// Makes the connection's roles. Sends nothing.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result<Connected, Refused> {
+    let gitea = product(settings)?;
+    let connection = rest::connect(settings, &gitea.endpoint, &DIALECT, surroundings)?;
+    Ok(roles(gitea, connection))
+}
+
+/// The connection's roles over somebody else's transport.
+///
+/// # Errors
+/// The endpoint is refused, the token is none, or a limit is none.
+pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
+    let gitea = product(settings)?;
+    let connection = rest::connect_over(settings, &gitea.endpoint, &DIALECT, transport)?;
+    Ok(roles(gitea, connection))
+}
+
+fn product(settings: &Settings) -> Result<&Gitea, Refused> {
+    match &settings.product {
+        Product::Gitea(gitea) => Ok(gitea),
+        Product::Http { .. } => Err(Refused::NotSupported),
+    }
+}
+
+fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -> Connected {
+    let sources = Arc::new(Sources { reader, gitea: gitea.clone() });
+    let records = Arc::new(Records { sources: sources.clone(), writer });
+    Connected {
+        gate,
+        governance: Some(sources.clone()),
+        archive: None,
+        checklist: Some(records.clone()),
+        tracker: Some(records.clone()),
+        queue: Some(records),
+        intake: None,
+        prober: sources,
+    }
+}
+
+/// What is only read. Has no way to write.
+struct Sources {
+    reader: Reader,
+    gitea: Gitea,
+}
+
+/// What is changed.
+struct Records {
+    sources: Arc<Sources>,
+    writer: Writer,
+}
+
+type View<R> = fn(&Issue, &Headings) -> R;
+
+#[async_trait]
+impl Governance for Sources {
+    async fn review(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ReviewRecord> {
+        let Some(id) = subject.record else { return Observation::Unreachable(Trouble::NotUnderstood.into()) };
+        self.read(&rows::REVIEW, id, held, Issue::review).await
+    }
+}
+
+#[async_trait]
+impl Checklist for Records {
+    async fn checklist(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ChecklistRecord> {
+        let rows = (&rows::CHECKLIST, &rows::CHECKLISTS, self.sources.gitea.labels.checklist.as_str());
+        self.sources.find(rows, subject, true, held, Issue::checklist).await
+    }
+
+    async fn close(&self, order: Verified, permit: Permit) -> WriteReply<ChecklistRecord> {
+        match order.step() {
+            Step::CloseChecklist => {
+                self.write((&rows::CHECKLIST, &rows::CLOSE_CHECKLIST), &order, permit, Issue::checklist).await
+            }
+            _ => WriteReply::Refused,
+        }
+    }
+}
+
+#[async_trait]
+impl Tracker for Records {
+    async fn release(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<TrackerRecord> {
+        let rows = (&rows::RELEASE, &rows::RELEASES, self.sources.gitea.labels.tracker.as_str());
+        self.sources.find(rows, subject, false, held, Issue::tracker).await
+    }
+
+    async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord> {
+        match order.step() {
+            Step::ApproveTracker | Step::AttachEvidence => {
+                self.write((&rows::RELEASE, &rows::CHANGE_RELEASE), &order, permit, Issue::tracker).await
+            }
+            _ => WriteReply::Refused,
+        }
+    }
+}
+
+#[async_trait]
+impl ReviewQueue for Records {
+    async fn entry(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<QueueRecord> {
+        let rows = (&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES, self.sources.gitea.labels.queue.as_str());
+        self.sources.find(rows, subject, true, held, Issue::entry).await
+    }
+
+    async fn clear(&self, order: Verified, permit: Permit) -> WriteReply<QueueRecord> {
+        match order.step() {
+            Step::ClearQueueEntry => {
+                self.write((&rows::QUEUE_ENTRY, &rows::CLEAR_QUEUE_ENTRY), &order, permit, Issue::entry).await
+            }
+            _ => WriteReply::Refused,
+        }
+    }
+}
+
+impl Sources {
+    /// The repository's holes, and these.
+    fn fills<'a>(&'a self, more: &[(&'a str, Fill<'a>)]) -> Option<Vec<(&'a str, Fill<'a>)>> {
+        let (owner, name) = self.gitea.owner_and_name()?;
+        // The first fill names the record.
+        let mut fills = more.to_vec();
+        fills.push(("owner", Fill::Text(owner)));
+        fills.push(("name", Fill::Text(name)));
+        Some(fills)
+    }
+
+    /// Reads one issue.
+    async fn read<R>(&self, row: &Row, id: &str, held: Option<&Permit>, view: View<R>) -> Observation<R> {
+        let request = Some(id).filter(|id| is_id(id)).and_then(|id| self.fills(&[("id", Fill::Text(id))]));
+        let Some(request) = request.and_then(|fills| row.request(&fills)) else {
+            return Observation::Unreachable(Trouble::NotUnderstood.into());
+        };
+        let mut entered = match self.reader.enter(held).await {
+            Ok(entered) => entered,
+            Err(held_back) => return Observation::Unreachable(held_back),
+        };
+        let understand = |reply: Success| {
+            let read = wire::issue(&reply.body).ok()?;
+            Some((view(&read.issue, &self.gitea.headings), read.revision))
+        };
+        self.reader.get(&mut entered, request, understand).await.observation()
+    }
+
+    /// Reads one issue by its number, or by the release in its text. `versioned`: the record is of one review version.
+    async fn find<R>(
+        &self,
+        (by_id, all, label): (&Row, &Row, &str),
+        subject: Subject<'_>,
+        versioned: bool,
+        held: Option<&Permit>,
+        view: View<R>,
+    ) -> Observation<R> {
+        if let Some(id) = subject.record {
+            return self.read(by_id, id, held, view).await;
+        }
+        let mut entered = match self.reader.enter(held).await {
+            Ok(entered) => entered,
+            Err(held_back) => return Observation::Unreachable(held_back),
+        };
+        let headings = &self.gitea.headings;
+        let mut found: Vec<Read> = Vec::new();
+        for page in 1..=PAGES_MAX {
+            let fills = self.fills(&[("label", Fill::Text(label)), ("page", Fill::Number(page))]);
+            let Some(request) = fills.and_then(|fills| all.request(&fills)) else {
+                return Observation::Unreachable(Trouble::NotUnderstood.into());
+            };
+            let page = match self.reader.get(&mut entered, request, |reply| wire::issues(&reply.body).ok()).await {
+                Came::Success(page) => page,
+                Came::Problem(_) => return Observation::Unreachable(Trouble::NotUnderstood.into()),
+                Came::Failure(failure) => return Observation::Unreachable(failure.why),
+            };
+            // How many a page has at most is the server's to say, so only one without any is the last.
+            if page.is_empty() {
+                let mut found = found.into_iter();
+                return match (found.next(), found.len()) {
+                    (None, _) => Observation::Missing,
+                    (Some(read), 0) => Observation::Found(view(&read.issue, headings), read.revision),
+                    (Some(_), more) => Observation::Ambiguous(1 + more),
+                };
+            }
+            found.extend(page.into_iter().filter(|read| {
+                let form = &read.issue.form;
+                form.value(&headings.release) == subject.release
+                    && (!versioned || form.value(&headings.review_version) == subject.review_version)
+            }));
+        }
+        // More than can be looked through: nobody can say that there is one and no other.
+        Observation::Unreachable(Trouble::NotUnderstood.into())
+    }
+}
+
+impl Records {
+    /// Looks once more, and changes the issue's text, and with it whether it is closed, if it is still what was verified.
+    async fn write<R>(
+        &self,
+        (look, change): (&Row, &Row),
+        order: &Verified,
+        permit: Permit,
+        view: View<R>,
+    ) -> WriteReply<R> {
+        let Sources { reader, gitea } = &*self.sources;
+        let id = Fill::Text(order.record());
+        let fills = self.sources.fills(&[("id", id)]).filter(|_| is_id(order.record()));
+        let Some(request) = fills.and_then(|fills| look.request(&fills)) else { return WriteReply::Refused };
+        let read = {
+            let mut entered = match reader.enter(Some(&permit)).await {
+                Ok(entered) => entered,
+                Err(held_back) => return WriteReply::NotApplied(held_back),
+            };
+            match reader.get(&mut entered, request, |reply| wire::issue(&reply.body).ok()).await {
+                Came::Success(read) => read,
+                Came::Problem(404 | 410) => return WriteReply::Gone,
+                Came::Problem(_) => return WriteReply::NotApplied(Trouble::NotUnderstood.into()),
+                Came::Failure(failure) => return WriteReply::NotApplied(failure.why),
+            }
+        };
+        if order.revision() != Some(&read.revision) {
+            return WriteReply::Conflict;
+        }
+        let (mut issue, version) = (read.issue, read.content_version);
+        let Some(()) = issue.apply(&gitea.headings, order) else { return WriteReply::Refused };
+        let text = issue.form.into_text();
+        let more = [("id", id), ("body", Fill::Text(&text)), ("version", Fill::Number(version))];
+        let Some(request) = self.sources.fills(&more).and_then(|fills| change.request(&fills)) else {
+            return WriteReply::Refused;
+        };
+        let understand = |reply: Success| {
+            // 201 is what Gitea says of a change.
+            let read = wire::issue(&reply.body).ok().filter(|_| matches!(reply.status, 200 | 201))?;
+            Some((view(&read.issue, &gitea.headings), read.revision))
+        };
+        match self.writer.write(permit, request, Condition::None, understand).await {
+            // 412 is no precondition here: the issue depends on another one that is open.
+            Came::Problem(412) => WriteReply::Refused,
+            came => came.write_reply(),
+        }
+    }
+}
+
+#[async_trait]
+impl Prober for Sources {
+    async fn probe(&self, system: System) -> Probe {
+        let unfit = |setting, what| Probe::Unfit { setting, what };
+        let request = self.fills(&[]).and_then(|fills| rows::REPOSITORY.request(&fills));
+        let Some(request) = request else {
+            return unfit("gitea.repository", "must be an owner, a slash and a name");
+        };
+        match self.reader.probe(request, |reply| wire::repository(&reply.body).ok()).await {
+            Came::Success(repository) if !repository.has_issues => {
+                unfit("gitea.repository", "names a repository without issues: turn them on there")
+            }
+            Came::Success(repository) if system != System::Governance && repository.archived => {
+                unfit("gitea.repository", "names an archived repository, in which nothing can be changed")
+            }
+            Came::Success(repository) if system != System::Governance && !repository.permissions.push => {
+                unfit("gitea.tokenSecretRef", "is of a user without write access to the repository")
+            }
+            Came::Success(_) => Probe::Ready,
+            Came::Problem(404) => unfit(
+                "gitea.repository",
+                "names no repository that the token may see: correct it, or give the user access",
+            ),
+            Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => match failure.fate {
+                Fate::Said(301 | 302 | 307 | 308, _) => {
+                    unfit("gitea.repository", "names a repository that has moved: set it to where it is now")
+                }
+                Fate::Said(..) | Fate::NotSent | Fate::Unknown => Probe::Failed(failure.why),
+            },
+        }
+    }
+
+    fn abilities(&self, system: System) -> Option<Abilities> {
+        let carries: &'static [&'static str] = match system {
+            System::Governance => &[
+                "id",
+                "version",
+                "state",
+                "release.id",
+                "release.service",
+                "release.version",
+                "milestone.id",
+                "milestone.title",
+                "evidence.bundle",
+                "evidence.digest",
+                "acceptedEvent.id",
+            ],
+            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
+            System::Tracker => &[
+                "id",
+                "release.id",
+                "release.service",
+                "release.version",
+                "state",
+                "milestone.id",
+                "milestone.title",
+                "evidence",
+                "closure",
+            ],
+            System::Queue => &["id", "release.id", "review.version", "state", "closure"],
+            System::Archive | System::Intake => return None,
+        };
+        let written = system != System::Governance;
+        Some(Abilities {
+            concurrency: written.then_some(Concurrency::CompareAndSwap),
+            marker: written.then_some(true),
+            carries,
+            delivery: None,
+            window: None,
+        })
+    }
+}
