@@ -3,7 +3,7 @@
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
 use super::events::Events;
-use crate::closure::decide::Memory;
+use crate::drive::Remembered;
 use crate::lease::Fence;
 use crate::telemetry::Metrics;
 use jiff::{Timestamp, Unit};
@@ -12,7 +12,6 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Passes under way at once.
@@ -51,19 +50,6 @@ pub struct Context {
     pub memory: Mutex<HashMap<String, Remembered>>,
 }
 
-/// What the process remembers of a closure between passes, and a restart forgets.
-#[derive(Clone, Debug, Default)]
-pub struct Remembered {
-    /// For the core.
-    pub memory: Memory,
-    /// When the stored intent was first seen.
-    pub intent_since: Option<Instant>,
-    /// Passes in a row that ended waiting.
-    pub attempts: u32,
-    /// When the waiting began, for the figure of how long a resume took.
-    pub waiting_since: Option<Instant>,
-}
-
 impl Context {
     /// The time, in whole seconds as Kubernetes keeps it.
     #[must_use]
@@ -98,7 +84,7 @@ impl Context {
     /// Whether the last pass over a closure ended waiting.
     #[must_use]
     pub fn is_waiting(&self, uid: &str) -> bool {
-        self.remembered().get(uid).is_some_and(|remembered| remembered.waiting_since.is_some())
+        self.remembered().get(uid).is_some_and(|remembered| remembered.is_waiting())
     }
 
     /// The unfinished objects of closures, which are named by namespace and key.

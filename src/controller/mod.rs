@@ -2,19 +2,18 @@
 //!
 //! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
 //! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
-//! [`playbooks`] and [`connections`] (with their [`secrets`]), looks ([`observe`]), writes ([`act`]) and records
-//! ([`record`], [`packets`], [`events`]). This file wires them together.
+//! [`playbooks`] and [`connections`] (with their [`secrets`]), runs [`crate::drive`]'s loop over them, and records what came
+//! of it ([`draft`], [`record`], [`packets`], [`events`]). This file wires them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
 
-pub mod act;
 mod agenda;
 pub mod cache;
 pub mod connections;
 pub mod context;
+pub mod draft;
 pub mod events;
-pub mod observe;
 pub mod packets;
 pub mod pass;
 pub mod playbooks;
@@ -23,6 +22,7 @@ pub mod secrets;
 mod watches;
 
 use crate::api::{ClosurePlaybook, SystemConnection};
+use crate::drive;
 use crate::health::{self, Health};
 use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
@@ -331,12 +331,12 @@ async fn guarded(
         Ok(Err(failure)) => {
             let attempts = fail(context, &uid);
             warn!(namespace, name, error = %Chain(&failure), "a pass was not finished");
-            (Ending::Error, Next::After(growing(attempts)))
+            (Ending::Error, Next::After(drive::after_failures(attempts, fastrand::f64())))
         }
         Err(_) => {
             let attempts = fail(context, &uid);
             error!(namespace, name, "a pass panicked; this closure is tried again, and no other is disturbed");
-            (Ending::Panic, Next::After(growing(attempts + 3)))
+            (Ending::Panic, Next::After(drive::after_failures(attempts + 3, fastrand::f64())))
         }
     };
     counted.end(ending);
@@ -346,16 +346,9 @@ async fn guarded(
 /// Counts a pass that came to nothing.
 fn fail(context: &Context, uid: &str) -> u32 {
     let mut remembered = context.recall(uid);
-    remembered.attempts += 1;
-    let attempts = remembered.attempts;
+    let attempts = remembered.failed();
     context.remember(uid, remembered);
     attempts
-}
-
-/// Half a second, doubling to two minutes, with up to a quarter of jitter.
-fn growing(attempts: u32) -> Duration {
-    let plain = Duration::from_millis(250 << attempts.min(10)).min(Duration::from_secs(120));
-    plain.mul_f64(1.0 - 0.25 * fastrand::f64())
 }
 
 /// An error with its causes, for a log line.

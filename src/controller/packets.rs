@@ -2,19 +2,20 @@
 
 use super::cache::{Hold, Holding, HoldingSpec};
 use super::context::Context;
+use super::draft::Draft;
 use super::events::Happening;
 use super::pass::{Ended, Next, PassError, Subject};
 use super::playbooks::Resolved;
-use super::record::{self, Draft};
+use super::record;
 use crate::api::conditions::{self, Stamp, Standing, Truth};
 use crate::api::follow_up_packet::{ClosureRef, PacketStep};
 use crate::api::{FollowUpPacket, FollowUpPacketSpec};
 use crate::closure::accepted::Accepted;
 use crate::closure::halt::{self, Released, Resolution};
 use crate::closure::ids::System;
-use crate::closure::ledger::{Decision, Finding, Halt, Ledger, NameRef, PastHalt, TraceHead, printable};
+use crate::closure::ledger::{Decision, Finding, Halt, Ledger, NameRef, PastHalt, printable};
+use crate::closure::packet;
 use crate::closure::reason::Reason;
-use crate::closure::{packet, trace};
 use crate::telemetry::{After, Ending, Finish};
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -52,10 +53,9 @@ pub async fn latch(
     mut draft: Draft,
     findings: Vec<Finding>,
 ) -> Result<Ended, PassError> {
-    halt::latch(&mut draft.ledger, &subject.uid, findings, context.now());
-    let Some(halt) = draft.ledger.halt.clone() else { return Ok((Ending::Nothing, Next::AtOnce)) };
-    draft.standing = Standing::Halted { reason: halt.cause, packet: halt.packet_ref.name.clone() };
-    draft.domain.aligned = Some(false);
+    let Some(halt) = draft.latch(&subject.uid, findings, context.now()) else {
+        return Ok((Ending::Nothing, Next::AtOnce));
+    };
     let ledger = draft.ledger.clone();
     record::store_fact(context, subject, draft).await?;
     info!(closure = %accepted.key(), halt = halt.id, cause = %halt.cause, "halted");
@@ -185,7 +185,7 @@ pub async fn attend(
             );
         }
         Released::Abandoned => {
-            abandon(context, subject, accepted, &mut draft);
+            draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
             context.metrics.closure_finished(Finish::Abandoned, true);
             info!(closure = %accepted.key(), halt = halt.id, by, "abandoned");
@@ -202,13 +202,6 @@ pub async fn attend(
     let next = if released == Released::Resumed { Next::AtOnce } else { Next::OnChange };
     let ending = if released == Released::Abandoned { Ending::Halted } else { Ending::Nothing };
     Ok((ending, next))
-}
-
-fn abandon(context: &Context, subject: &Subject, accepted: &Accepted, draft: &mut Draft) {
-    draft.ledger.retry = None;
-    draft.standing = Standing::Abandoned;
-    draft.envelope.completion_time = Some(context.now());
-    draft.ledger.trace = Some(TraceHead { digest: trace::head(accepted, &subject.uid, &draft.ledger) });
 }
 
 /// Takes over the halt of another object of the same closure, from its packet. No system is asked anything.
@@ -243,7 +236,7 @@ pub async fn take_over(
                 PastHalt { id: halt_id, cause, at: halted_at, packet_ref, decision, handoff, resolved_by, resolved_at };
             draft.ledger.halts.push(past);
             draft.ledger.episode += 1;
-            abandon(context, subject, accepted, &mut draft);
+            draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
             context.metrics.closure_finished(Finish::Abandoned, true);
             let note =
@@ -253,10 +246,9 @@ pub async fn take_over(
         }
         _ => {
             info!(closure = %accepted.key(), packet = name, cause = hold.cause, "an earlier halt of this closure holds it");
-            draft.ledger.halt =
-                Some(Halt { id: halt_id, cause, at: halted_at, packet_ref, findings, findings_omitted });
-            draft.standing = Standing::Halted { reason: cause, packet: name.clone() };
-            draft.domain.aligned = Some(false);
+            let halt = Halt { id: halt_id, cause, at: halted_at, packet_ref, findings, findings_omitted };
+            draft.halted(&halt);
+            draft.ledger.halt = Some(halt);
             record::store(context, subject, draft).await?;
             let note = format!("Held by followuppacket {name}, of an earlier object of this closure.");
             context.events.tell(&subject.object, Happening::Halted, "TakeOver", note);

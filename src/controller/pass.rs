@@ -2,33 +2,28 @@
 //! record what came of it.
 
 use super::cache::{Hold, Unfinished, seniority};
-use super::context::{Context, Remembered};
+use super::context::Context;
+use super::draft::Draft;
 use super::events::Happening;
 use super::packets;
 use super::playbooks::{Resolved, Unusable};
-use super::record::{self, Draft, StoreError};
-use super::{act, observe};
+use super::record::{self, StoreError};
 use crate::api::ReleaseClosure;
 use crate::api::conditions::Standing;
 use crate::api::parse;
 use crate::api::release_closure::Mode;
 use crate::closure::accepted::Accepted;
-use crate::closure::decide::{Brief, Decision, IntakeTerms, Memory, Pass, Wait, Wrote};
+use crate::closure::decide::{Brief, IntakeTerms, Memory, Pass};
 use crate::closure::ids::{Step, System};
-use crate::closure::ledger::{Ledger, Outcome, Retry};
+use crate::closure::ledger::{Ledger, Retry};
 use crate::closure::reason::Reason;
-use crate::closure::snapshot::Trouble;
-use crate::roles::Permit;
+use crate::drive::{self, End, Fenced, Host, Remembered, Stopped, Unstored};
 use crate::telemetry::Ending;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tracing::info;
-
-/// The longest that an announcement of another process may stay under way is twice the timeout plus this, the lease's
-/// duration.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+use std::time::Duration;
 
 /// What a pass could not do for reasons of the cluster's own. It is tried again with a growing pause.
 #[derive(Debug, thiserror::Error)]
@@ -80,15 +75,6 @@ impl Subject {
     }
 }
 
-/// The permit that is held for the next write, and of which system.
-#[derive(Debug, Default)]
-pub struct Held {
-    /// The permit.
-    pub permit: Option<Permit>,
-    /// The system it was taken for.
-    pub system: Option<System>,
-}
-
 /// One pass. The caller holds the lock of its closure key and a place.
 ///
 /// # Errors
@@ -113,14 +99,14 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
     let accepted = match parse::accepted(&subject.object.spec) {
         Ok(accepted) => accepted,
         Err(invalid) => {
-            let mut draft = Draft::of(&subject, status);
+            let mut draft = Draft::of(status, subject.object.metadata.resource_version.clone());
             let message = format!("This object cannot be worked on: {invalid}.");
             draft.waits(Reason::SpecInvalid, message);
             record::store(context, &subject, draft).await?;
             return Ok((Ending::Waiting, Next::OnChange));
         }
     };
-    let mut draft = Draft::of(&subject, status);
+    let mut draft = Draft::of(status, subject.object.metadata.resource_version.clone());
     draft.ledger = match draft.ledger.clone().checked() {
         Ok(ledger) => ledger,
         Err(invalid) => {
@@ -204,68 +190,68 @@ async fn work(
         Err(unusable) => return unusable_now(context, subject, draft, unusable).await,
     };
     let mut remembered = context.recall(&subject.uid);
-    let intended = draft.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-    remembered.intent_since = intended.then(|| remembered.intent_since.unwrap_or_else(Instant::now));
-    let brief = brief(subject, accepted, &resolved, &remembered);
+    let memory = remembered.begin(&draft.ledger);
+    let brief = brief(subject, accepted, &resolved, memory);
 
-    let mut pass = Pass::begin(std::mem::take(&mut draft.ledger));
-    let mut held = Held::default();
-    let decision = loop {
-        let now = context.now();
-        match pass.next(&brief, now) {
-            Decision::Observe(systems, before) => {
-                if let Some(step) = before
-                    && let Err(why) = act::permit(&mut held, &resolved, step).await
-                {
-                    pass.held_back(step, why);
-                    continue;
-                }
-                observe::observe(&mut pass, &brief, &resolved, &systems, &held, now).await;
-            }
-            Decision::Ask => observe::ask(&mut pass, &brief, &resolved).await,
-            Decision::Probe => {
-                let connected = &resolved.connections[System::Intake as usize].connected;
-                pass.probed(match connected.prober.probe(System::Intake).await {
-                    crate::roles::Probe::Ready => Ok(()),
-                    crate::roles::Probe::Failed(why) => Err(why),
-                });
-            }
-            Decision::Persist => {
-                let first = draft.is_first();
-                draft.take(&pass, &brief, Standing::Working);
-                match record::store_intent(context, subject, &mut draft).await {
-                    Ok(()) => pass.persisted(),
-                    Err(StoreError::Superseded) => return Ok((Ending::Conflict, Next::AtOnce)),
-                    Err(error) => return Err(error.into()),
-                }
-                if first {
-                    record::tell_received(context, subject, &brief.accepted);
-                }
-            }
-            Decision::Write(order) => {
-                let step = order.step();
-                let wrote = match act::permit(&mut held, &resolved, step).await {
-                    Err(why) => Wrote::NotApplied(why),
-                    Ok(()) => match act::fence(context, subject, &resolved, step).await {
-                        Ok(()) => act::write(order, &resolved, &mut held).await,
-                        // Nothing was done yet, so there is nothing to store: it begins again, with what holds now.
-                        Err(act::Fenced::Changed) if pass.epoch() == 0 => return Ok((Ending::Conflict, Next::AtOnce)),
-                        Err(act::Fenced::LeaseTooShort) if pass.epoch() == 0 => {
-                            return Ok((Ending::Conflict, Next::After(Duration::from_secs(1))));
-                        }
-                        Err(fenced) => {
-                            info!(closure = %brief.accepted.key(), %step, ?fenced, "a write was not made");
-                            Wrote::NotApplied(Trouble::HeldBack.into())
-                        }
-                    },
-                };
-                pass.wrote(&brief, wrote, context.now());
-            }
-            end @ (Decision::Wait(_) | Decision::Halt(_) | Decision::Planned(_) | Decision::Done) => break end,
-        }
+    let ledger = std::mem::take(&mut draft.ledger);
+    let systems = resolved.connections.each_ref().map(|usable| &*usable.connected);
+    let mut host = Cluster { context, subject, brief: &brief, resolved: &resolved, draft: &mut draft };
+    let (pass, end) = match drive::work(&mut host, &brief, systems, ledger).await {
+        Ok(came) => came,
+        Err(Stopped::Changed) => return Ok((Ending::Conflict, Next::AtOnce)),
+        Err(Stopped::LeaseTooShort) => return Ok((Ending::Conflict, Next::After(Duration::from_secs(1)))),
+        Err(Stopped::Failed(error)) => return Err(error.into()),
     };
-    drop(held);
-    finish(context, subject, &brief, &resolved, draft, pass, decision, remembered).await
+    finish(context, subject, &brief, &resolved, draft, pass, end, remembered).await
+}
+
+/// What a pass has of its cluster while it works.
+struct Cluster<'a> {
+    context: &'a Context,
+    subject: &'a Subject,
+    brief: &'a Brief,
+    resolved: &'a Resolved,
+    draft: &'a mut Draft,
+}
+
+impl Host for Cluster<'_> {
+    type Error = StoreError;
+
+    fn now(&self) -> Timestamp {
+        self.context.now()
+    }
+
+    async fn store_intent(&mut self, pass: &Pass) -> Result<(), Unstored<StoreError>> {
+        let first = self.draft.is_first();
+        self.draft.take(pass, self.brief, Standing::Working);
+        record::store_intent(self.context, self.subject, self.draft).await.map_err(|error| match error {
+            StoreError::Superseded => Unstored::Superseded,
+            error => Unstored::Failed(error),
+        })?;
+        if first {
+            record::tell_received(self.context, self.subject, &self.brief.accepted);
+        }
+        Ok(())
+    }
+
+    async fn fence(&mut self, step: Step) -> Result<(), Fenced> {
+        let Cluster { context, subject, resolved, .. } = self;
+        let namespace = &subject.namespace;
+        let same = context.closures.get(&subject.object_ref()).is_some_and(|known| {
+            let meta = &known.metadata;
+            meta.uid.as_deref() == Some(&subject.uid)
+                && meta.generation == Some(subject.generation)
+                && meta.deletion_timestamp.is_none()
+        });
+        let playbook = context.playbooks.is_current(namespace, &resolved.version);
+        let connections =
+            resolved.connections.iter().all(|usable| context.connections.is_current(namespace, &usable.version));
+        if !same || !playbook || !connections {
+            return Err(Fenced::Changed);
+        }
+        let timeout = resolved.connections[step.system() as usize].connected.gate.timeout();
+        if context.fence.secure(timeout).await { Ok(()) } else { Err(Fenced::LeaseTooShort) }
+    }
 }
 
 async fn unusable_now(
@@ -281,18 +267,16 @@ async fn unusable_now(
     draft.ledger.retry = Some(Retry { since, waiting_for, missing_since: Default::default() });
     draft.waits(reason, message);
     let mut remembered = context.recall(&subject.uid);
-    remembered.waiting_since.get_or_insert_with(Instant::now);
-    remembered.attempts += 1;
+    remembered.could_not_begin();
     context.remember(&subject.uid, remembered);
     record::store(context, subject, draft).await?;
     // A change of what is missing wakes it; the pause is for the case that the change was not seen.
     Ok((Ending::Waiting, Next::After(Duration::from_secs(60))))
 }
 
-fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, remembered: &Remembered) -> Brief {
+fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, memory: Memory) -> Brief {
     let intake = &resolved.connections[System::Intake as usize];
     let delivery = intake.abilities.delivery.unwrap_or(crate::closure::decide::Delivery::None);
-    let intent_seen_for = remembered.intent_since.map_or(Duration::ZERO, |since| since.elapsed());
     Brief {
         accepted,
         rules: resolved.playbook.rules.clone(),
@@ -304,9 +288,9 @@ fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, remembered:
             delivery,
             can_look_up: delivery != crate::closure::decide::Delivery::None,
             window: intake.abilities.window,
-            settling: 2 * intake.connected.gate.timeout() + LEASE_DURATION,
+            settling: drive::settling(intake.connected.gate.timeout()),
         },
-        memory: Memory { intent_seen_for, ..remembered.memory },
+        memory,
     }
 }
 
@@ -318,20 +302,19 @@ async fn finish(
     resolved: &Resolved,
     mut draft: Draft,
     mut pass: Pass,
-    decision: Decision,
+    end: End,
     mut remembered: Remembered,
 ) -> Result<Ended, PassError> {
     let first = draft.is_first();
     let written = pass.has_written();
-    match decision {
-        Decision::Wait(wait) => {
+    match end {
+        End::Wait(wait) => {
             let progressed = draft.settled() < pass.ledger().settled();
-            draft.take(&pass, brief, standing_of(&wait));
+            draft.take_wait(&pass, brief, &wait);
             let (_, memory) = pass.into_parts();
-            remembered.memory = memory;
-            remembered.attempts = if progressed { 1 } else { remembered.attempts + 1 };
-            remembered.waiting_since.get_or_insert_with(Instant::now);
-            let pause = pause(resolved, remembered.attempts, wait.retry_after);
+            remembered.waits(memory, progressed);
+            let backoff = resolved.playbook.retry;
+            let pause = remembered.pause(backoff.initial, backoff.max, wait.retry_after, fastrand::f64());
             context.remember(&subject.uid, remembered);
             for system in &wait.unauthorized {
                 super::watches::probe_soon(
@@ -350,52 +333,24 @@ async fn finish(
             }
             Ok((Ending::Waiting, Next::After(pause)))
         }
-        Decision::Halt(findings) => {
+        End::Halt(findings) => {
             context.forget(&subject.uid);
             let findings = packets::with_links(findings, resolved);
             record::count_findings(context, &findings, written);
             draft.take(&pass, brief, Standing::Working);
             packets::latch(context, subject, &brief.accepted, draft, findings).await
         }
-        Decision::Planned(findings) => {
+        End::Planned(findings) => {
             context.forget(&subject.uid);
-            let standing = findings.first().map_or(Standing::Planned, |first| Standing::PlannedDisagreeing {
-                reason: first.reason,
-                message: record::describe(&findings),
-            });
-            draft.take(&pass, brief, standing);
-            draft.domain.aligned = Some(findings.is_empty());
+            draft.take_plan(&pass, brief, &findings);
             record::store(context, subject, draft).await?;
             Ok((Ending::Planned, Next::OnChange))
         }
-        Decision::Done => {
+        End::Done => {
             context.forget(&subject.uid);
-            pass.conclude(brief);
-            draft.take(&pass, brief, Standing::Closed);
-            draft.envelope.completion_time = Some(context.now());
-            let waited = remembered.waiting_since.map(|since| since.elapsed());
-            record::close(context, subject, brief, draft, waited).await?;
+            draft.take_close(&mut pass, brief, context.now());
+            record::close(context, subject, brief, draft, remembered.waited()).await?;
             Ok((Ending::Closed, Next::OnChange))
         }
-        Decision::Ask | Decision::Probe | Decision::Observe(..) | Decision::Persist | Decision::Write(_) => {
-            // The loop ends with none of these.
-            Ok((Ending::Nothing, Next::AtOnce))
-        }
     }
-}
-
-fn standing_of(wait: &Wait) -> Standing {
-    let systems = wait.systems.iter().map(|system| system.as_str()).collect::<Vec<_>>().join(", ");
-    let message = format!("{} Waiting for: {systems}.", wait.reason.sentence());
-    Standing::Waiting { reason: wait.reason, message }
-}
-
-/// The pause before the next try: doubling from the playbook's first to its longest, with up to a quarter of jitter, and
-/// never shorter than a system asked for.
-fn pause(resolved: &Resolved, attempts: u32, retry_after: Option<Duration>) -> Duration {
-    let backoff = resolved.playbook.retry;
-    let doublings = attempts.saturating_sub(1).min(20);
-    let plain = backoff.initial.saturating_mul(1 << doublings).min(backoff.max);
-    let jittered = plain.mul_f64(1.0 - 0.25 * fastrand::f64());
-    jittered.max(retry_after.unwrap_or_default())
 }

@@ -2,17 +2,15 @@
 //! is based on.
 
 use super::context::Context;
+use super::draft::{self, Draft, Fresh, Objects};
 use super::events::Happening;
 use super::pass::Subject;
-use crate::api::conditions::{self, Domain, Stamp, Standing};
-use crate::api::release_closure::Envelope;
 use crate::api::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus, parse};
 use crate::closure::accepted::Accepted;
-use crate::closure::decide::{Brief, Pass};
+use crate::closure::decide::Brief;
 use crate::closure::ids::Step;
-use crate::closure::ledger::{Finding, Ledger, Outcome};
-use crate::closure::reason::Reason;
-use crate::closure::{checks, observed};
+use crate::closure::ledger::{Finding, Outcome};
+use crate::drive::Unstored;
 use crate::telemetry::{After, Finish};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
@@ -21,9 +19,6 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
 use tracing::info;
-
-/// Tries to store a fact on an object that others keep changing.
-const FACT_TRIES: usize = 5;
 
 /// Why a status was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -37,92 +32,6 @@ pub enum StoreError {
     /// It could not be put into JSON.
     #[error("the closure's status could not be put into JSON")]
     Json(#[source] serde_json::Error),
-}
-
-/// A status in the making.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// How it is addressed.
-    pub envelope: Envelope,
-    /// The core's part.
-    pub ledger: Ledger,
-    /// Where the closure stands.
-    pub standing: Standing,
-    /// What is known of the facts.
-    pub domain: Domain,
-    /// What is stored, and at which version of the object.
-    base: ReleaseClosureStatus,
-    resource_version: Option<String>,
-}
-
-impl Draft {
-    /// Begins from what is stored.
-    #[must_use]
-    pub fn of(subject: &Subject, status: ReleaseClosureStatus) -> Draft {
-        let resource_version = subject.object.metadata.resource_version.clone();
-        let (envelope, ledger) = status.clone().split();
-        Draft {
-            envelope,
-            ledger,
-            standing: Standing::Unchanged,
-            domain: Domain::default(),
-            base: status,
-            resource_version,
-        }
-    }
-
-    /// Whether nothing was ever stored.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.base.conditions.is_empty()
-    }
-
-    /// How many steps are settled in what is stored.
-    #[must_use]
-    pub fn settled(&self) -> usize {
-        self.base.steps.iter().filter(|step| step.outcome.is_settled()).count()
-    }
-
-    /// It waits.
-    pub fn waits(&mut self, reason: Reason, message: String) {
-        self.standing = Standing::Waiting { reason, message };
-    }
-
-    /// Takes over what a pass has learned and settled.
-    pub fn take(&mut self, pass: &Pass, brief: &Brief, standing: Standing) {
-        let snapshot = pass.snapshot();
-        self.ledger = pass.ledger().clone();
-        self.standing = standing;
-        self.domain.source_accepted =
-            snapshot.governance().map(|review| brief.rules.accepted_states.contains(&review.state));
-        self.domain.aligned = match &self.standing {
-            Standing::Working | Standing::Closed | Standing::Planned => Some(true),
-            _ => None,
-        };
-        let facts = checks::Facts {
-            accepted: &brief.accepted,
-            rules: &brief.rules,
-            ledger: &self.ledger,
-            snapshot,
-            now: jiff::Timestamp::UNIX_EPOCH,
-        };
-        self.domain.steps = Step::ALL.map(|step| match step {
-            _ if self.ledger.step(step).outcome.is_settled() => Some(true),
-            Step::NotifyCoordinator => Some(false),
-            _ => observed::observed(facts, step).map(|state| state.done),
-        });
-    }
-
-    /// The status as it would be stored.
-    fn assemble(&self, subject: &Subject, now: jiff::Timestamp) -> ReleaseClosureStatus {
-        let stamp = Stamp { generation: subject.generation, now };
-        let mut envelope = self.envelope.clone();
-        envelope.observed_generation = subject.generation;
-        envelope.last_handled_reconcile_at =
-            parse::requested_at(&subject.object).or(envelope.last_handled_reconcile_at);
-        envelope.conditions = conditions::of_closure(&self.base.conditions, &self.standing, &self.domain, stamp);
-        ReleaseClosureStatus::assemble(envelope, self.ledger.clone())
-    }
 }
 
 /// Reads a closure from the API server itself. Of its metadata only what a pass needs comes along.
@@ -161,51 +70,47 @@ pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draf
     write(context, subject, draft).await.map(drop)
 }
 
-/// Stores what is a fact and not a plan: where the object has changed in the meantime it is read again and, while it is
-/// the same object, the fact is stored on it.
+/// [`draft::store_fact`], for the object of a pass.
 ///
 /// # Errors
 /// Superseded where it is another object, or finished.
-pub async fn store_fact(context: &Context, subject: &Subject, mut draft: Draft) -> Result<bool, StoreError> {
-    for _ in 0..FACT_TRIES {
-        match write(context, subject, &mut draft).await {
-            Err(StoreError::Superseded) => {}
-            other => return other,
-        }
-        let fresh = read(context, &subject.namespace, &subject.name).await.map_err(StoreError::Api)?;
-        let Some(fresh) = fresh.filter(|fresh| fresh.metadata.uid.as_deref() == Some(&subject.uid)) else {
-            return Err(StoreError::Superseded);
-        };
-        let status = fresh.status.unwrap_or_default();
-        if status.completion_time.is_some() {
-            return Err(StoreError::Superseded);
-        }
-        if status != draft.base {
-            draft.lay_over(status)?;
-        }
-        draft.resource_version = fresh.metadata.resource_version;
-    }
-    Err(StoreError::Superseded)
+pub async fn store_fact(context: &Context, subject: &Subject, draft: Draft) -> Result<bool, StoreError> {
+    Ok(draft::store_fact(&Kept { context, subject }, &subject.uid, draft).await?)
 }
 
-impl Draft {
-    /// Puts the settled steps of this draft on a status that somebody else wrote since. A halt that was latched there
-    /// stays latched; anything but a settled step is dropped.
-    fn lay_over(&mut self, status: ReleaseClosureStatus) -> Result<(), StoreError> {
-        let (envelope, theirs) = status.clone().split();
-        let mut theirs = theirs.checked().map_err(|_| StoreError::Superseded)?;
-        for (their, own) in theirs.steps.iter_mut().zip(&self.ledger.steps) {
-            if own.outcome.is_settled() && !their.outcome.is_settled() {
-                *their = own.clone();
-            }
+/// The object of a pass, as the API server keeps it.
+struct Kept<'a> {
+    context: &'a Context,
+    subject: &'a Subject,
+}
+
+impl Objects for Kept<'_> {
+    type Error = StoreError;
+
+    async fn write(&self, draft: &mut Draft) -> Result<bool, Unstored<StoreError>> {
+        write(self.context, self.subject, draft).await.map_err(|error| match error {
+            StoreError::Superseded => Unstored::Superseded,
+            error => Unstored::Failed(error),
+        })
+    }
+
+    async fn read(&self) -> Result<Option<Fresh>, StoreError> {
+        let Subject { namespace, name, .. } = self.subject;
+        let fresh = read(self.context, namespace, name).await.map_err(StoreError::Api)?;
+        Ok(fresh.map(|ReleaseClosure { metadata, spec: _, status }| Fresh {
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            status: status.unwrap_or_default(),
+        }))
+    }
+}
+
+impl From<Unstored<StoreError>> for StoreError {
+    fn from(unstored: Unstored<StoreError>) -> StoreError {
+        match unstored {
+            Unstored::Superseded => StoreError::Superseded,
+            Unstored::Failed(error) => error,
         }
-        if self.standing != Standing::Closed || theirs.halt.is_some() {
-            self.standing = Standing::Unchanged;
-            self.envelope = envelope;
-            self.ledger = theirs;
-        }
-        self.base = status;
-        Ok(())
     }
 }
 
@@ -242,10 +147,8 @@ struct StoredMeta {
 }
 
 async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
-    let status = draft.assemble(subject, context.now());
-    if status == draft.base {
-        return Ok(false);
-    }
+    let requested_at = parse::requested_at(&subject.object);
+    let Some(status) = draft.status(subject.generation, requested_at, context.now()) else { return Ok(false) };
     let written = Written {
         api_version: ReleaseClosure::api_version(&()),
         kind: ReleaseClosure::kind(&()),
@@ -253,7 +156,7 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
             name: &subject.name,
             namespace: &subject.namespace,
             uid: &subject.uid,
-            resource_version: draft.resource_version.as_deref(),
+            resource_version: draft.resource_version(),
         },
         status: &status,
     };
@@ -271,9 +174,7 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
         error => StoreError::Api(error),
     })?;
     context.metrics.status_written();
-    draft.resource_version = Some(stored.metadata.resource_version);
-    draft.base = status;
-    draft.envelope.conditions = draft.base.conditions.clone();
+    draft.stored(status, stored.metadata.resource_version);
     Ok(true)
 }
 
@@ -337,12 +238,4 @@ pub fn count_findings(context: &Context, findings: &[Finding], written: bool) {
     if let Some(first) = findings.first() {
         context.metrics.halted(first.reason);
     }
-}
-
-/// The findings in a sentence each, without any foreign text.
-#[must_use]
-pub fn describe(findings: &[Finding]) -> String {
-    let sentences =
-        findings.iter().map(|finding| format!("{} ({} {})", finding.reason.sentence(), finding.system, finding.field));
-    sentences.collect::<Vec<_>>().join(" ")
 }

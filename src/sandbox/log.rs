@@ -111,6 +111,11 @@ pub(super) struct Fate {
 }
 
 impl Log {
+    /// Whether the newest request changed something.
+    pub(super) fn has_applied_last(&self) -> bool {
+        self.entries.back().is_some_and(|entry| entry.applied)
+    }
+
     pub(super) fn append(&mut self, call: &Call, time: Timestamp, fate: Fate) {
         self.sequence += 1;
         let Fate { status, applied, fault } = fate;

@@ -5,12 +5,13 @@
 //!
 //! A request's way: `connection` (a socket that can be cut) → `serve` (reads it, asks `faults`) → `call` (what it names) →
 //! `contract` (decides, changes nothing) → `world` (makes the change, writes the `log`) → `reply`. Beside it `admin` and `page`
-//! show and turn all of that.
+//! show and turn all of that; `answer` is the same without a socket and a clock.
 //!
 //! State is held in memory, and in a file where one is named. The admin API is open to everybody who reaches the port: a
 //! sandbox belongs on a developer's machine or in a test cluster, and nowhere else.
 
 mod admin;
+mod answer;
 mod bodies;
 mod call;
 mod connection;
@@ -32,6 +33,7 @@ mod state;
 mod state_file;
 mod world;
 
+pub use answer::Answer;
 pub use call::PREFIX;
 pub use faults::{Action, Armed, Edit, EtagMode, Injected, Match, RetryAfter, Rule};
 pub use generate::{Generate, generate};
@@ -43,4 +45,4 @@ pub use seed::{Delivery, Seed, SeedError};
 pub use server::{Args, Error, Handle, run, run_saying, start};
 pub use settings::{Intake, Listing, Marking, Settings};
 pub use state::{Config, Sandbox};
-pub use world::{Counts, DeliveryCounts};
+pub use world::{Counts, DeliveryCounts, Effect};

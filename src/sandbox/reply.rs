@@ -96,6 +96,11 @@ impl Rendered {
         self.status.as_u16()
     }
 
+    /// Takes it apart: status, headers, body.
+    pub(super) fn into_parts(self) -> (u16, HeaderMap, Vec<u8>) {
+        (self.status.as_u16(), self.headers, self.body)
+    }
+
     /// The response, spoiled as the action says; an action that spoils nothing leaves it whole.
     pub(super) fn spoiled(mut self, action: &Action) -> Response {
         match action {

@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
+use jiff::Timestamp;
 
 use super::call::Call;
 use super::connection::Knife;
@@ -49,7 +50,7 @@ pub(super) async fn contract(
     let planned = {
         let mut world = sandbox.lock();
         if world.faults.is_empty() {
-            Err(world.serve(sandbox.token.as_deref(), &call, &How::default()))
+            Err(world.serve(sandbox.token.as_deref(), &call, &How::default(), Timestamp::now()))
         } else {
             Ok(world.faults.plan(&call))
         }
@@ -138,7 +139,7 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
             let (reply, verdict) = {
                 // Under one lock, so that nobody sees the change before the request shows as held.
                 let mut world = sandbox.lock();
-                let reply = world.serve(sandbox.token.as_deref(), &call, &how);
+                let reply = world.serve(sandbox.token.as_deref(), &call, &how, Timestamp::now());
                 (reply, world.held.hold(&fault, &call, true))
             };
             let reply = Rendered::new(&reply);
@@ -169,6 +170,6 @@ async fn perform(sandbox: Arc<Sandbox>, call: Call, plan: Plan) -> Outcome {
 }
 
 fn served(sandbox: &Sandbox, call: &Call, how: &How) -> Rendered {
-    let reply = sandbox.lock().serve(sandbox.token.as_deref(), call, how);
+    let reply = sandbox.lock().serve(sandbox.token.as_deref(), call, how, Timestamp::now());
     Rendered::new(&reply)
 }

@@ -49,8 +49,8 @@ pub(super) struct How {
 }
 
 /// What becomes of a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Effect {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Effect {
     /// It is made.
     #[default]
     Apply,
@@ -74,8 +74,7 @@ pub(super) enum Replied {
 
 impl World {
     /// Decides on a request, makes the change, and writes it down: one step, as seen by everybody else.
-    pub(super) fn serve(&mut self, token: Option<&str>, call: &Call, how: &How) -> Reply {
-        let now = Timestamp::now();
+    pub(super) fn serve(&mut self, token: Option<&str>, call: &Call, how: &How, now: Timestamp) -> Reply {
         let view = View { store: &self.store, settings: &self.settings, token, now, stale: how.stale };
         let mut decision = contract::decide(&view, call);
         let change = match (how.effect, decision.change) {

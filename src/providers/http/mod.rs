@@ -1,19 +1,22 @@
 //! The closure HTTP contract, version 1, in all six roles.
 //!
-//! `rows` is the allow-list that every request is made from; `client` sends them; `reply` and `wire` understand what
-//! came back; here that becomes what the roles promise.
+//! `rows` is the allow-list that every request is made from; `client` sends them through a `transport`, of which `network`
+//! is the real one; `reply` and `wire` understand what came back; here that becomes what the roles promise.
 //!
-//! **Architecture invariant:** no other module names the HTTP client. Governance and archive are played by [`Sources`],
+//! **Architecture invariant:** no module but `network` names the HTTP client. Governance and archive are played by [`Sources`],
 //! which has a reader and no writer.
 
 mod client;
+mod network;
 mod reply;
 mod rows;
+pub mod transport;
 mod wire;
 
 pub use rows::{Row, allow_list};
 
 use super::guard::{Allowed, Endpoint};
+use super::limits::Limits;
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::{System, is_bundle, is_id};
@@ -26,9 +29,11 @@ use crate::roles::{
 };
 use async_trait::async_trait;
 use client::{Condition, Reader, Success, Writer};
+use network::Network;
 use reply::{Came, Failure};
 use rows::{Ask, Fill, Request};
 use std::sync::Arc;
+use transport::Transport;
 use wire::NotTheContract;
 
 /// An identifier that no closure uses, for probes.
@@ -43,15 +48,35 @@ const ETAG_MAX: usize = 128;
 /// # Errors
 /// The endpoint is refused, or a Secret does not hold what it should.
 pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result<Connected, Refused> {
-    let Product::Http { endpoint, delivery } = &settings.product;
+    let Surroundings { limits, lookup } = surroundings;
+    let (endpoint, headers) = (endpoint(settings)?, client::headers(settings)?);
+    let network = Network::new(settings, lookup, &endpoint)?;
+    Ok(roles(settings, client::build(Arc::new(network), endpoint, headers, limits.clone()), limits))
+}
+
+/// The connection's roles over somebody else's transport: for systems that are played in memory.
+///
+/// # Errors
+/// The endpoint is refused, the token is none, or a limit is none.
+pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
+    settings.limits.check()?;
+    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
+    let (endpoint, headers) = (endpoint(settings)?, client::headers(settings)?);
+    Ok(roles(settings, client::build(transport, endpoint, headers, limits.clone()), limits))
+}
+
+fn endpoint(settings: &Settings) -> Result<Endpoint, Refused> {
+    let Product::Http { endpoint, delivery: _ } = &settings.product;
     let allowed = Allowed { plaintext: settings.allow_plaintext, loopback: settings.allow_loopback };
-    let endpoint = Endpoint::parse(endpoint, allowed)?;
-    let gate = surroundings.limits.clone();
-    let (reader, writer) = client::build(settings, surroundings, endpoint)?;
+    Ok(Endpoint::parse(endpoint, allowed)?)
+}
+
+fn roles(settings: &Settings, (reader, writer): (Reader, Writer), gate: Arc<Limits>) -> Connected {
+    let Product::Http { endpoint: _, delivery } = &settings.product;
     let sources =
         Arc::new(Sources { reader: reader.clone(), plaintext_allowed: settings.allow_plaintext, delivery: *delivery });
     let records = Arc::new(Records { reader, writer });
-    Ok(Connected {
+    Connected {
         gate,
         governance: Some(sources.clone()),
         archive: Some(sources.clone()),
@@ -60,7 +85,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
         queue: Some(records.clone()),
         intake: Some(records),
         prober: sources,
-    })
+    }
 }
 
 /// What is only read. Has no way to write.

@@ -113,12 +113,8 @@ pub(super) fn problem<T>(status: u16, body: &[u8]) -> Came<T> {
 }
 
 /// A `Retry-After`: seconds, or a date of HTTP's one current format. At most an hour; one that is over, or that cannot
-/// be read, is none.
-pub(super) fn retry_after(value: &str) -> Option<Duration> {
-    retry_after_at(value, Timestamp::now())
-}
-
-fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
+/// be read, is none. A date is asked for the time, seconds are not.
+pub(super) fn retry_after(value: &str, now: impl FnOnce() -> Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.is_empty() {
         return None;
@@ -128,7 +124,7 @@ fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-        Duration::try_from(date.duration_since(now)).ok()?
+        Duration::try_from(date.duration_since(now())).ok()?
     };
     Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
 }
@@ -155,7 +151,7 @@ mod tests {
             ("1.5", None),
             ("soon", None),
         ] {
-            assert_eq!(retry_after_at(value, now), seconds.map(Duration::from_secs), "{value}");
+            assert_eq!(retry_after(value, || now), seconds.map(Duration::from_secs), "{value}");
         }
     }
 

@@ -1,20 +1,19 @@
 //! Looking at the systems: several at once, each look stamped with what lay behind the pass when it went out.
 
-use super::pass::Held;
-use super::playbooks::Resolved;
+use super::{Held, Systems};
 use crate::closure::checks::{self, Facts};
 use crate::closure::decide::{Brief, Pass};
 use crate::closure::ids::System;
 use crate::closure::snapshot::{Observation, Sighting, Trouble};
-use crate::roles::{HandoffSighting, Subject};
+use crate::roles::{HandoffSighting, Probe, Subject};
 use futures::future::join_all;
 use jiff::Timestamp;
 
 /// Looks at these systems, all at once, and hands what was seen to the pass.
-pub async fn observe(
+pub(super) async fn observe(
     pass: &mut Pass,
     brief: &Brief,
-    resolved: &Resolved,
+    found: &Systems<'_>,
     systems: &[System],
     held: &Held,
     now: Timestamp,
@@ -34,7 +33,7 @@ pub async fn observe(
                 release: &brief.accepted.release().id,
                 review_version: &brief.accepted.review().version,
             };
-            look(*system, subject, resolved, held)
+            look(*system, subject, found, held)
         });
         join_all(looks).await
     };
@@ -44,8 +43,8 @@ pub async fn observe(
 }
 
 /// One look. A connection whose product cannot play the role gives no answer.
-async fn look(system: System, subject: Subject<'_>, resolved: &Resolved, held: &Held) -> Option<Sighting> {
-    let connected = &resolved.connections[system as usize].connected;
+async fn look(system: System, subject: Subject<'_>, found: &Systems<'_>, held: &Held) -> Option<Sighting> {
+    let connected = found[system as usize];
     let held = held.permit.as_ref();
     match system {
         System::Governance => Some(Sighting::Governance(match &connected.governance {
@@ -77,8 +76,8 @@ fn no_answer<R>() -> Observation<R> {
 }
 
 /// Asks the intake for the handoff, and hands its answer to the pass.
-pub async fn ask(pass: &mut Pass, brief: &Brief, resolved: &Resolved) {
-    let answer = match &resolved.connections[System::Intake as usize].connected.intake {
+pub(super) async fn ask(pass: &mut Pass, brief: &Brief, found: &Systems<'_>) {
+    let answer = match &found[System::Intake as usize].intake {
         Some(intake) => intake.handoff(brief.accepted.key().as_str(), None).await,
         None => HandoffSighting::Unreachable(Trouble::NotUnderstood.into()),
     };
@@ -86,5 +85,13 @@ pub async fn ask(pass: &mut Pass, brief: &Brief, resolved: &Resolved) {
         HandoffSighting::There => Ok(true),
         HandoffSighting::NotThere => Ok(false),
         HandoffSighting::Unreachable(why) => Err(why),
+    });
+}
+
+/// Sees whether the intake is there at all.
+pub(super) async fn probe(pass: &mut Pass, found: &Systems<'_>) {
+    pass.probed(match found[System::Intake as usize].prober.probe(System::Intake).await {
+        Probe::Ready => Ok(()),
+        Probe::Failed(why) => Err(why),
     });
 }

@@ -1,48 +1,14 @@
-//! Making one write, if nothing stands against it at the last moment.
+//! Making one write: which role does it, and what its reply comes to.
 
-use super::context::Context;
-use super::pass::{Held, Subject};
-use super::playbooks::Resolved;
+use super::{Held, Systems};
 use crate::closure::decide::{Verified, Wrote};
 use crate::closure::ids::{Step, System};
-use crate::closure::snapshot::{Observation, Revision, Sighting, Trouble};
+use crate::closure::snapshot::{Observation, Revision, Sighting, Trouble, Unreachable};
 use crate::roles::{AnnounceReply, WriteReply};
 
-/// What stands against a write although everything agrees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fenced {
-    /// The object, its playbook or a connection is not what the pass began with.
-    Changed,
-    /// The lease may end before the write would.
-    LeaseTooShort,
-}
-
-/// Whether a write may still go out: the object is there at its generation, its rules and systems are the same, and
-/// the lease outlives the write's whole timeout.
-///
-/// # Errors
-/// What stands against it.
-pub async fn fence(context: &Context, subject: &Subject, resolved: &Resolved, step: Step) -> Result<(), Fenced> {
-    let namespace = &subject.namespace;
-    let same = context.closures.get(&subject.object_ref()).is_some_and(|known| {
-        let meta = &known.metadata;
-        meta.uid.as_deref() == Some(&subject.uid)
-            && meta.generation == Some(subject.generation)
-            && meta.deletion_timestamp.is_none()
-    });
-    let playbook = context.playbooks.is_current(namespace, &resolved.version);
-    let connections =
-        resolved.connections.iter().all(|usable| context.connections.is_current(namespace, &usable.version));
-    if !same || !playbook || !connections {
-        return Err(Fenced::Changed);
-    }
-    let timeout = resolved.connections[step.system() as usize].connected.gate.timeout();
-    if context.fence.secure(timeout).await { Ok(()) } else { Err(Fenced::LeaseTooShort) }
-}
-
 /// Makes the write. It uses the permission up, and the permit.
-pub async fn write(order: Verified, resolved: &Resolved, held: &mut Held) -> Wrote {
-    let connected = &resolved.connections[order.step().system() as usize].connected;
+pub(super) async fn write(order: Verified, systems: &Systems<'_>, held: &mut Held) -> Wrote {
+    let connected = systems[order.step().system() as usize];
     let Some(permit) = held.permit.take() else { return Wrote::NotApplied(Trouble::HeldBack.into()) };
     let cannot = Wrote::NotApplied(Trouble::NotUnderstood.into());
     match order.step() {
@@ -90,15 +56,11 @@ fn found<R>(record: R, revision: Revision) -> Observation<R> {
 ///
 /// # Errors
 /// The connection's limits leave no room in time.
-pub async fn permit(
-    held: &mut Held,
-    resolved: &Resolved,
-    step: Step,
-) -> Result<(), crate::closure::snapshot::Unreachable> {
+pub(super) async fn permit(held: &mut Held, systems: &Systems<'_>, step: Step) -> Result<(), Unreachable> {
     let system: System = step.system();
     if held.system != Some(system) || held.permit.is_none() {
         held.permit = None;
-        held.permit = Some(resolved.connections[system as usize].connected.gate.permit().await?);
+        held.permit = Some(systems[system as usize].gate.permit().await?);
         held.system = Some(system);
     }
     Ok(())

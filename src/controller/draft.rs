@@ -1,0 +1,251 @@
+//! A status in the making: what a pass's ending makes of what is stored, and how a fact finds its way onto an object that
+//! others change. It asks nobody anything itself: where statuses are kept is behind [`Objects`].
+
+use crate::api::ReleaseClosureStatus;
+use crate::api::conditions::{self, Domain, Stamp, Standing};
+use crate::api::release_closure::Envelope;
+use crate::closure::accepted::Accepted;
+use crate::closure::decide::{Brief, Pass, Wait};
+use crate::closure::ids::Step;
+use crate::closure::ledger::{Finding, Halt, Ledger, TraceHead};
+use crate::closure::reason::Reason;
+use crate::closure::{checks, halt, observed, trace};
+use crate::drive::Unstored;
+use jiff::Timestamp;
+use std::future::Future;
+
+/// Tries to store a fact on an object that others keep changing.
+const FACT_TRIES: usize = 5;
+
+/// A status in the making.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// How it is addressed.
+    pub envelope: Envelope,
+    /// The core's part.
+    pub ledger: Ledger,
+    /// Where the closure stands.
+    pub standing: Standing,
+    /// What is known of the facts.
+    pub domain: Domain,
+    /// What is stored, and at which version of the object.
+    base: ReleaseClosureStatus,
+    resource_version: Option<String>,
+}
+
+impl Draft {
+    /// Begins from what is stored.
+    #[must_use]
+    pub fn of(status: ReleaseClosureStatus, resource_version: Option<String>) -> Draft {
+        let (envelope, ledger) = status.clone().split();
+        Draft {
+            envelope,
+            ledger,
+            standing: Standing::Unchanged,
+            domain: Domain::default(),
+            base: status,
+            resource_version,
+        }
+    }
+
+    /// Whether nothing was ever stored.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.base.conditions.is_empty()
+    }
+
+    /// How many steps are settled in what is stored.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.base.steps.iter().filter(|step| step.outcome.is_settled()).count()
+    }
+
+    /// It waits.
+    pub fn waits(&mut self, reason: Reason, message: String) {
+        self.standing = Standing::Waiting { reason, message };
+    }
+
+    /// Takes over what a pass has learned and settled.
+    pub fn take(&mut self, pass: &Pass, brief: &Brief, standing: Standing) {
+        let snapshot = pass.snapshot();
+        self.ledger = pass.ledger().clone();
+        self.standing = standing;
+        self.domain.source_accepted =
+            snapshot.governance().map(|review| brief.rules.accepted_states.contains(&review.state));
+        self.domain.aligned = match &self.standing {
+            Standing::Working | Standing::Closed | Standing::Planned => Some(true),
+            _ => None,
+        };
+        let facts = checks::Facts {
+            accepted: &brief.accepted,
+            rules: &brief.rules,
+            ledger: &self.ledger,
+            snapshot,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        self.domain.steps = Step::ALL.map(|step| match step {
+            _ if self.ledger.step(step).outcome.is_settled() => Some(true),
+            Step::NotifyCoordinator => Some(false),
+            _ => observed::observed(facts, step).map(|state| state.done),
+        });
+    }
+
+    /// It waits for this.
+    pub fn take_wait(&mut self, pass: &Pass, brief: &Brief, wait: &Wait) {
+        let systems = wait.systems.iter().map(|system| system.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("{} Waiting for: {systems}.", wait.reason.sentence());
+        self.take(pass, brief, Standing::Waiting { reason: wait.reason, message });
+    }
+
+    /// It would halt, or be closed, in mode Close.
+    pub fn take_plan(&mut self, pass: &Pass, brief: &Brief, findings: &[Finding]) {
+        let standing = findings.first().map_or(Standing::Planned, |first| Standing::PlannedDisagreeing {
+            reason: first.reason,
+            message: describe(findings),
+        });
+        self.take(pass, brief, standing);
+        self.domain.aligned = Some(findings.is_empty());
+    }
+
+    /// It is closed.
+    pub fn take_close(&mut self, pass: &mut Pass, brief: &Brief, now: Timestamp) {
+        pass.conclude(brief);
+        self.take(pass, brief, Standing::Closed);
+        self.envelope.completion_time = Some(now);
+    }
+
+    /// It halts, over what was taken from the pass. Gives the halt.
+    pub fn latch(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Option<Halt> {
+        halt::latch(&mut self.ledger, uid, findings, now);
+        let halt = self.ledger.halt.clone()?;
+        self.halted(&halt);
+        Some(halt)
+    }
+
+    /// It is halted by this.
+    pub fn halted(&mut self, halt: &Halt) {
+        self.standing = Standing::Halted { reason: halt.cause, packet: halt.packet_ref.name.clone() };
+        self.domain.aligned = Some(false);
+    }
+
+    /// It is given up.
+    pub fn abandon(&mut self, accepted: &Accepted, uid: &str, now: Timestamp) {
+        self.ledger.retry = None;
+        self.standing = Standing::Abandoned;
+        self.envelope.completion_time = Some(now);
+        self.ledger.trace = Some(TraceHead { digest: trace::head(accepted, uid, &self.ledger) });
+    }
+
+    /// The status as it would be stored, said of this generation; None where it says nothing new.
+    #[must_use]
+    pub fn status(
+        &self,
+        generation: i64,
+        requested_at: Option<String>,
+        now: Timestamp,
+    ) -> Option<ReleaseClosureStatus> {
+        let mut envelope = self.envelope.clone();
+        envelope.observed_generation = generation;
+        envelope.last_handled_reconcile_at = requested_at.or(envelope.last_handled_reconcile_at);
+        let stamp = Stamp { generation, now };
+        envelope.conditions = conditions::of_closure(&self.base.conditions, &self.standing, &self.domain, stamp);
+        let status = ReleaseClosureStatus::assemble(envelope, self.ledger.clone());
+        (status != self.base).then_some(status)
+    }
+
+    /// The version of the object that it is based on.
+    #[must_use]
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
+    }
+
+    /// This was stored, and gave this version.
+    pub fn stored(&mut self, status: ReleaseClosureStatus, resource_version: String) {
+        self.resource_version = Some(resource_version);
+        self.base = status;
+        self.envelope.conditions = self.base.conditions.clone();
+    }
+}
+
+impl Draft {
+    /// Puts the settled steps of this draft on a status that somebody else wrote since. A halt that was latched there
+    /// stays latched; anything but a settled step is dropped.
+    fn lay_over<E>(&mut self, status: ReleaseClosureStatus) -> Result<(), Unstored<E>> {
+        let (envelope, theirs) = status.clone().split();
+        let mut theirs = theirs.checked().map_err(|_| Unstored::Superseded)?;
+        for (their, own) in theirs.steps.iter_mut().zip(&self.ledger.steps) {
+            if own.outcome.is_settled() && !their.outcome.is_settled() {
+                *their = own.clone();
+            }
+        }
+        if self.standing != Standing::Closed || theirs.halt.is_some() {
+            self.standing = Standing::Unchanged;
+            self.envelope = envelope;
+            self.ledger = theirs;
+        }
+        self.base = status;
+        Ok(())
+    }
+}
+
+/// The findings in a sentence each, without any foreign text.
+fn describe(findings: &[Finding]) -> String {
+    let sentences =
+        findings.iter().map(|finding| format!("{} ({} {})", finding.reason.sentence(), finding.system, finding.field));
+    sentences.collect::<Vec<_>>().join(" ")
+}
+
+/// An object as it is now.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its version.
+    pub resource_version: Option<String>,
+    /// Its status.
+    pub status: ReleaseClosureStatus,
+}
+
+/// Where the status of a pass's object is kept.
+pub trait Objects: Sync {
+    /// How it fails.
+    type Error: Send;
+
+    /// Stores a draft where it says something new, on the version it is based on. Tells whether it did.
+    ///
+    /// # Errors
+    /// Superseded where the object has changed since, or is gone.
+    fn write(&self, draft: &mut Draft) -> impl Future<Output = Result<bool, Unstored<Self::Error>>> + Send;
+
+    /// Reads the object again.
+    ///
+    /// # Errors
+    /// No answer.
+    fn read(&self) -> impl Future<Output = Result<Option<Fresh>, Self::Error>> + Send;
+}
+
+/// Stores what is a fact and not a plan: where the object has changed in the meantime it is read again and, while it is
+/// the same object, the fact is stored on it.
+///
+/// # Errors
+/// Superseded where it is another object, or finished.
+pub async fn store_fact<O: Objects>(objects: &O, uid: &str, mut draft: Draft) -> Result<bool, Unstored<O::Error>> {
+    for _ in 0..FACT_TRIES {
+        match objects.write(&mut draft).await {
+            Err(Unstored::Superseded) => {}
+            other => return other,
+        }
+        let fresh = objects.read().await.map_err(Unstored::Failed)?;
+        let Some(fresh) = fresh.filter(|fresh| fresh.uid.as_deref() == Some(uid)) else {
+            return Err(Unstored::Superseded);
+        };
+        if fresh.status.completion_time.is_some() {
+            return Err(Unstored::Superseded);
+        }
+        if fresh.status != draft.base {
+            draft.lay_over(fresh.status)?;
+        }
+        draft.resource_version = fresh.resource_version;
+    }
+    Err(Unstored::Superseded)
+}

@@ -1,0 +1,79 @@
+//! What a process remembers of a closure between passes, and how long it pauses.
+
+use crate::closure::decide::Memory;
+use crate::closure::ids::Step;
+use crate::closure::ledger::{Ledger, Outcome};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What the process remembers of a closure between passes, and a restart forgets.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// For the core.
+    memory: Memory,
+    /// When the stored intent was first seen.
+    intent_since: Option<Instant>,
+    /// Passes in a row that ended waiting.
+    attempts: u32,
+    /// When the waiting began, for the figure of how long a resume took.
+    waiting_since: Option<Instant>,
+}
+
+impl Remembered {
+    /// A pass begins from this ledger: gives what the core is to know.
+    pub fn begin(&mut self, ledger: &Ledger) -> Memory {
+        let intended = ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
+        self.intent_since = intended.then(|| self.intent_since.unwrap_or_else(Instant::now));
+        let intent_seen_for = self.intent_since.map_or(Duration::ZERO, |since| since.elapsed());
+        Memory { intent_seen_for, ..self.memory }
+    }
+
+    /// A pass ended waiting, having settled something or not, with this to remember.
+    pub fn waits(&mut self, memory: Memory, progressed: bool) {
+        self.memory = memory;
+        self.attempts = if progressed { 1 } else { self.attempts + 1 };
+        self.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    /// A pass could not begin: it waits.
+    pub fn could_not_begin(&mut self) {
+        self.failed();
+        self.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    /// A pass failed. Gives how many did so, or ended waiting, in a row.
+    pub fn failed(&mut self) -> u32 {
+        self.attempts += 1;
+        self.attempts
+    }
+
+    /// Whether the last pass ended waiting.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
+    /// For how long it has waited.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        self.waiting_since.map(|since| since.elapsed())
+    }
+
+    /// The pause before the next try: doubling from `initial` to `max`, with up to a quarter of jitter, and never
+    /// shorter than a system asked for. `jitter` is between 0 and 1.
+    #[must_use]
+    pub fn pause(&self, initial: Duration, max: Duration, retry_after: Option<Duration>, jitter: f64) -> Duration {
+        let doublings = self.attempts.saturating_sub(1).min(20);
+        let plain = initial.saturating_mul(1 << doublings).min(max);
+        let jittered = plain.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
+        jittered.max(retry_after.unwrap_or_default())
+    }
+}
+
+/// The pause after so many passes that failed: half a second, doubling to two minutes, with up to a quarter of jitter.
+/// `jitter` is between 0 and 1.
+#[must_use]
+pub fn after_failures(failures: u32, jitter: f64) -> Duration {
+    let plain = Duration::from_millis(250 << failures.min(10)).min(Duration::from_secs(120));
+    plain.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0))
+}

@@ -1,0 +1,117 @@
+//! The seam below the adapter: a request goes out, a reply comes in, or it is told what is known of its fate.
+//!
+//! Above it nothing knows a socket; below it nothing knows the contract. One implementation is in production
+//! ([`super::network`]); another plays the systems in memory, so that the simulation runs everything above.
+//!
+//! **Invariant:** an [`Outgoing`] has private fields and one constructor, which takes a row's
+//! [`Request`](super::rows::Request): whatever lies below is given requests of the allow-list, and no others can be
+//! made to be given to it.
+
+use super::rows::Request;
+use crate::closure::snapshot::Trouble;
+use crate::providers::meter::Verb;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use std::fmt;
+use url::Url;
+
+/// A request of the allow-list, with its address and headers.
+pub struct Outgoing {
+    verb: Verb,
+    address: Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// None where the endpoint and the path make no URL: for a checked endpoint they do.
+    pub(super) fn new(base: &str, request: Request, headers: HeaderMap) -> Option<Outgoing> {
+        let mut address = String::with_capacity(base.len() + request.path().len());
+        address.push_str(base);
+        address.push_str(request.path());
+        let address = Url::parse(&address).ok()?;
+        Some(Outgoing { verb: request.verb(), address, headers, body: request.into_body() })
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn address(&self) -> &Url {
+        &self.address
+    }
+
+    /// All headers but those of the connection itself (`Host`, `Content-Length`).
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Takes it apart, to send it: method, address, headers, body (empty for reads).
+    #[must_use]
+    pub fn into_parts(self) -> (Verb, Url, HeaderMap, Vec<u8>) {
+        (self.verb, self.address, self.headers, self.body)
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("verb", &self.verb).finish_non_exhaustive()
+    }
+}
+
+/// A reply, up to its body.
+pub struct Incoming {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// How long the body is said to be.
+    pub length: Option<u64>,
+    /// The body. Dropped unread where the status says all there is to say.
+    pub body: Box<dyn Body>,
+}
+
+/// A body that comes in pieces.
+#[async_trait]
+pub trait Body: Send {
+    /// The next piece; none at its end.
+    ///
+    /// # Errors
+    /// It came to no end: [`Trouble::Unavailable`] where that is the network's doing, [`Trouble::NotUnderstood`] where it
+    /// is the system's.
+    async fn next(&mut self) -> Result<Option<Bytes>, Trouble>;
+}
+
+/// No reply came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoReply {
+    /// Not a byte of the request went out.
+    NotSent,
+    /// It may have arrived.
+    Unknown,
+}
+
+/// Sends requests, each once and at once.
+///
+/// **Guarantees of an implementation:** no redirect is followed, nothing is sent twice or kept for later. A future that is
+/// dropped sends nothing more.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends a request and waits for the head of its reply. Whoever calls keeps the time.
+    ///
+    /// # Errors
+    /// None came.
+    async fn send(&self, request: Outgoing) -> Result<Incoming, NoReply>;
+
+    /// The time by which the systems' dates are read.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
