@@ -29,6 +29,9 @@ mod duplicates;
 mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/gate.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod gate;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/hostile.rs"]
@@ -55,6 +58,8 @@ mod releases;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/sweep.rs"]
+mod sweep;
 #[path = "cluster/waits.rs"]
 mod waits;
 #[path = "cluster/witness.rs"]
