@@ -29,6 +29,8 @@ mod duplicates;
 mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/frozen.rs"]
+mod frozen;
 #[path = "cluster/gate.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod gate;

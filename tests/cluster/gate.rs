@@ -16,6 +16,7 @@ use kube::Client;
 use releaseclosure::sandbox::{PREFIX, Role};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 /// A request, as far as it tells one from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Asked {
     /// What is asked: `GET governance`, `PATCH tracker state`, `PUT releaseclosures/status`, `WATCH releaseclosures`.
     pub what: String,
@@ -37,6 +38,13 @@ pub struct Asked {
     pub number: usize,
     /// Its body, where that is JSON.
     pub body: Value,
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Asked { what, release, nth, number: _, body: _ } = self;
+        write!(f, "{what} #{nth} of {release:?}")
+    }
 }
 
 /// What becomes of a request.
@@ -89,6 +97,7 @@ struct State {
     counts: HashMap<(Option<usize>, String), usize>,
     held: Vec<Held>,
     expired: Vec<String>,
+    told: HashMap<String, usize>,
 }
 
 struct Inner {
@@ -177,6 +186,11 @@ impl Gate {
         self.inner.state().expired.clone()
     }
 
+    /// How many events watches of these objects have handed on.
+    pub fn told(&self, plural: &str) -> usize {
+        self.inner.state().told.get(&format!("WATCH {plural}")).copied().unwrap_or_default()
+    }
+
     /// Waits until it is so.
     pub async fn until(&self, what: &str, so: impl Fn(&Gate) -> bool) {
         let start = Instant::now();
@@ -194,11 +208,7 @@ impl Gate {
     fn tail(&self) -> Vec<String> {
         let log = self.log();
         let last = log.iter().rev().take(40).rev();
-        last.map(|passed| {
-            let Asked { what, release, nth, .. } = &passed.asked;
-            format!("{what} {release:?} #{nth}: {:?}", passed.answered)
-        })
-        .collect()
+        last.map(|passed| format!("{:?}: {:?}", passed.asked, passed.answered)).collect()
     }
 }
 
@@ -253,7 +263,13 @@ impl Inner {
         task.await.map_err(io::Error::other)?
     }
 
-    async fn perform(self: &Arc<Inner>, parts: Parts, body: Bytes, asked: &Asked, act: Act) -> io::Result<Response<Body>> {
+    async fn perform(
+        self: &Arc<Inner>,
+        parts: Parts,
+        body: Bytes,
+        asked: &Asked,
+        act: Act,
+    ) -> io::Result<Response<Body>> {
         match act {
             Act::Pass => self.forward(parts, body, asked).await,
             Act::Hold => match self.hold(asked, false).await {
@@ -335,15 +351,18 @@ impl Inner {
                     () = sender.closed() => None,
                 };
                 let Some(piece) = piece else { break };
-                if let Ok(bytes) = &piece
-                    && String::from_utf8_lossy(bytes).contains("\"code\":410")
-                {
-                    inner.state().expired.push(what.clone());
+                let (broken, mut events) = (piece.is_err(), 0);
+                if let Ok(bytes) = &piece {
+                    // An event is a line.
+                    events = bytes.iter().filter(|byte| **byte == b'\n').count();
+                    if String::from_utf8_lossy(bytes).contains("\"code\":410") {
+                        inner.state().expired.push(what.clone());
+                    }
                 }
-                let broken = piece.is_err();
                 if sender.send(piece.map_err(io::Error::other)).await.is_err() || broken {
                     break;
                 }
+                *inner.state().told.entry(what.clone()).or_default() += events;
             }
         });
         let pieces =
@@ -395,8 +414,7 @@ fn of_the_api_server(method: &str, path: &str, query: &str, body: &Value) -> (St
     } else {
         segments.drain(..3.min(segments.len()));
     }
-    let (plural, name) =
-        (segments.first().copied().unwrap_or_default(), segments.get(1).copied().unwrap_or_default());
+    let (plural, name) = (segments.first().copied().unwrap_or_default(), segments.get(1).copied().unwrap_or_default());
     let verb = match method {
         "GET" if query.contains("watch=") => "WATCH",
         "GET" if name.is_empty() => "LIST",

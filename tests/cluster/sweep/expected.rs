@@ -5,6 +5,7 @@ use releaseclosure::api::{ReleaseClosure, parse};
 use releaseclosure::closure::trace;
 use releaseclosure::sandbox::{Entry, Role};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The closure's status and its records at the end.
@@ -12,6 +13,36 @@ use std::sync::Arc;
 pub struct Whole {
     status: Value,
     records: Vec<Value>,
+    /// The packet's spec, where there is one.
+    packet: Value,
+}
+
+impl Whole {
+    /// Every value that is another one here than there, or is not there: its path, here, there.
+    pub fn against(&self, other: &Whole) -> Vec<String> {
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        flat("status", &self.status, &mut here);
+        flat("records", &json!(self.records), &mut here);
+        flat("packet", &self.packet, &mut here);
+        flat("packet", &other.packet, &mut there);
+        flat("status", &other.status, &mut there);
+        flat("records", &json!(other.records), &mut there);
+        let paths: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differ = paths.into_iter().filter(|path| here.get(*path) != there.get(*path));
+        differ.map(|path| format!("{path}: {:?} for {:?}", here.get(path), there.get(path))).collect()
+    }
+}
+
+fn flat(path: &str, value: &Value, all: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, field)| flat(&format!("{path}.{name}"), field, all)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| flat(&format!("{path}[{index}]"), item, all));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            all.insert(path.to_owned(), value.to_string());
+        }
+    }
 }
 
 /// What differs from the end of an undisturbed run.
@@ -51,11 +82,17 @@ impl Ending {
     }
 }
 
-/// What a closure left behind. Its trace holds, and every marker is its own.
+/// What a closure left behind, without its packet. Its trace holds, and every marker is its own.
 pub fn whole(stage: &Stage, release: usize, closure: &ReleaseClosure) -> Whole {
-    let uid = closure.metadata.uid.clone().unwrap();
     let (_, ledger) = closure.status.clone().unwrap().split();
+    let uid = closure.metadata.uid.clone().unwrap();
     trace::verify(&parse::accepted(&closure.spec).unwrap(), &uid, &ledger).expect("the trace holds");
+    with_packet(stage, release, closure, Value::Null)
+}
+
+/// What a closure left behind, and this packet.
+pub fn with_packet(stage: &Stage, release: usize, closure: &ReleaseClosure, packet: Value) -> Whole {
+    let uid = closure.metadata.uid.clone().unwrap();
     let ids = [
         (Role::Governance, format!("RR-load-{release:05}")),
         (Role::Archive, format!("load/{release:05}/rv1")),
@@ -74,6 +111,7 @@ pub fn whole(stage: &Stage, release: usize, closure: &ReleaseClosure) -> Whole {
     let record = |role, id: &str| stage.sandbox().record(role, id).map_or(Value::Null, |found| (*found.value).clone());
     Whole {
         status: strip(json!(closure.status)),
+        packet: strip(packet),
         records: ids.iter().map(|(role, id)| strip(record(*role, id))).collect(),
     }
 }
@@ -84,7 +122,7 @@ fn key(release: usize) -> String {
 
 /// Drops what no two runs share: times, revisions, the digests over them, and the ids of halts.
 fn forget(value: &mut Value) {
-    const OWN: [&str; 11] = [
+    const OWN: [&str; 14] = [
         "at",
         "verifiedAt",
         "completionTime",
@@ -96,11 +134,20 @@ fn forget(value: &mut Value) {
         "id",
         "packetRef",
         "artifacts",
+        "haltId",
+        "haltedAt",
+        "instructions",
     ];
     match value {
         Value::Object(fields) => {
             if let Some(alignment) = fields.get_mut("alignment").and_then(Value::as_object_mut) {
                 alignment.remove("digest");
+            }
+            // A condition's message names the packet.
+            if let Some(message) = fields.get_mut("message") {
+                let text = message.as_str().unwrap_or_default().to_owned();
+                let words = text.split(' ').map(|word| if word.starts_with("h-") { "PACKET" } else { word });
+                *message = json!(words.collect::<Vec<_>>().join(" "));
             }
             fields.retain(|name, _| !OWN.contains(&name.as_str()));
             fields.values_mut().for_each(forget);
