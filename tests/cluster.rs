@@ -9,6 +9,8 @@ mod again;
 mod already;
 #[path = "cluster/announcements.rs"]
 mod announcements;
+#[path = "cluster/apiserver.rs"]
+mod apiserver;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/budget.rs"]

@@ -25,10 +25,16 @@ use tracing::info;
 /// Tries to store a fact on an object that others keep changing.
 const FACT_TRIES: usize = 5;
 
+/// Tries, after the first, of a write that the API server neither takes nor refuses: half a minute in all. Where it is
+/// away altogether, the term ends before.
+const UNANSWERED_TRIES: u32 = 8;
+/// The longest pause between two of them.
+const UNANSWERED_PAUSE_MAX: Duration = Duration::from_secs(8);
+
 /// Why a status was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The object has changed, or is gone: what was decided is not based on it as it is now.
+    /// The object has changed, or is gone, or another replica may be at it: what was decided is not based on it as it is now.
     #[error("the closure changed under the pass")]
     Superseded,
     /// The API server did not take it.
@@ -53,6 +59,8 @@ pub struct Draft {
     /// What is stored, and at which version of the object.
     base: ReleaseClosureStatus,
     resource_version: Option<String>,
+    /// What was sent, where nobody knows whether it was taken.
+    sent: Option<ReleaseClosureStatus>,
 }
 
 impl Draft {
@@ -68,6 +76,7 @@ impl Draft {
             domain: Domain::default(),
             base: status,
             resource_version,
+            sent: None,
         }
     }
 
@@ -153,12 +162,13 @@ pub async fn store(context: &Context, subject: &Subject, mut draft: Draft) -> Re
     write(context, subject, &mut draft).await
 }
 
-/// Stores the intent: the fence before an announcement.
+/// Stores the intent: the fence before an announcement. An intent whose storing nobody knows of would be a question to a
+/// person, although nothing was announced.
 ///
 /// # Errors
 /// As [`store`]; nothing may be announced then.
 pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<(), StoreError> {
-    write(context, subject, draft).await.map(drop)
+    write_surely(context, subject, draft).await.map(drop)
 }
 
 /// Stores what is a fact and not a plan: where the object has changed in the meantime it is read again and, while it is
@@ -168,7 +178,7 @@ pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draf
 /// Superseded where it is another object, or finished.
 pub async fn store_fact(context: &Context, subject: &Subject, mut draft: Draft) -> Result<bool, StoreError> {
     for _ in 0..FACT_TRIES {
-        match write(context, subject, &mut draft).await {
+        match write_surely(context, subject, &mut draft).await {
             Err(StoreError::Superseded) => {}
             other => return other,
         }
@@ -188,7 +198,66 @@ pub async fn store_fact(context: &Context, subject: &Subject, mut draft: Draft) 
     Err(StoreError::Superseded)
 }
 
+/// Writes until the API server has said yes or no: what this process knows, nobody else does. Where a reply was lost, what
+/// is stored tells what became of the write.
+async fn write_surely(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
+    for tries in 0.. {
+        let error = match write(context, subject, draft).await {
+            Err(StoreError::Superseded) if draft.sent.is_some() => {
+                match read(context, &subject.namespace, &subject.name).await {
+                    Ok(fresh) => {
+                        return if draft.was_taken(subject, fresh) { Ok(true) } else { Err(StoreError::Superseded) };
+                    }
+                    Err(error) => error,
+                }
+            }
+            Err(StoreError::Api(error)) => error,
+            other => return other,
+        };
+        if tries == UNANSWERED_TRIES || !is_passing(&error) {
+            return Err(StoreError::Api(error));
+        }
+        info!(namespace = subject.namespace, name = subject.name, %error, "a status was not taken; it is sent again");
+        let plain = Duration::from_millis(250 << tries).mul_f64(1.0 - 0.25 * fastrand::f64());
+        tokio::time::sleep(plain.max(asked_for(&error)).min(UNANSWERED_PAUSE_MAX)).await;
+    }
+    Err(StoreError::Superseded)
+}
+
+/// Whether the same request may be taken in a moment.
+fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        kube::Error::BuildRequest(_) => false,
+        _ => true,
+    }
+}
+
+/// How long the API server wants to be left alone, where its reply says so.
+fn asked_for(error: &kube::Error) -> Duration {
+    let details = if let kube::Error::Api(status) = error { status.details.as_ref() } else { None };
+    Duration::from_secs(details.map_or(0, |details| details.retry_after_seconds.into()))
+}
+
 impl Draft {
+    /// Takes over what is stored, where that is what this draft has sent.
+    fn was_taken(&mut self, subject: &Subject, fresh: Option<ReleaseClosure>) -> bool {
+        let (Some(fresh), Some(sent)) = (fresh, self.sent.take()) else { return false };
+        let taken = fresh.metadata.uid.as_deref() == Some(&subject.uid) && fresh.status.as_ref() == Some(&sent);
+        if taken {
+            self.stored(fresh.metadata.resource_version, sent);
+        }
+        taken
+    }
+
+    /// It is stored as this, at this version of the object.
+    fn stored(&mut self, resource_version: Option<String>, status: ReleaseClosureStatus) {
+        self.resource_version = resource_version;
+        self.envelope.conditions.clone_from(&status.conditions);
+        self.base = status;
+        self.sent = None;
+    }
+
     /// Puts the settled steps of this draft on a status that somebody else wrote since. A halt that was latched there
     /// stays latched; anything but a settled step is dropped.
     fn lay_over(&mut self, status: ReleaseClosureStatus) -> Result<(), StoreError> {
@@ -242,9 +311,15 @@ struct StoredMeta {
 }
 
 async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
-    let status = draft.assemble(subject, context.now());
+    // The very same is sent again: times are in it.
+    let status = draft.sent.clone().unwrap_or_else(|| draft.assemble(subject, context.now()));
     if status == draft.base {
         return Ok(false);
+    }
+    // Once the term is over another replica is at it, and what was seen here may be old. The version alone does not tell:
+    // the other one may not have come to this closure yet.
+    if context.fence.valid_for().is_zero() {
+        return Err(StoreError::Superseded);
     }
     let written = Written {
         api_version: ReleaseClosure::api_version(&()),
@@ -269,11 +344,18 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
             StoreError::Superseded
         }
         error => StoreError::Api(error),
-    })?;
+    });
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => {
+            if matches!(error, StoreError::Api(_)) {
+                draft.sent = Some(status);
+            }
+            return Err(error);
+        }
+    };
     context.metrics.status_written();
-    draft.resource_version = Some(stored.metadata.resource_version);
-    draft.base = status;
-    draft.envelope.conditions = draft.base.conditions.clone();
+    draft.stored(Some(stored.metadata.resource_version), status);
     Ok(true)
 }
 

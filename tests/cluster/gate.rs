@@ -288,7 +288,8 @@ impl Inner {
             Act::Refuse(code, seconds) => {
                 let reason = if code == 429 { "TooManyRequests" } else { "InternalError" };
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": "refused at the gate", "reason": reason, "code": code});
+                    "message": "refused at the gate", "reason": reason, "code": code,
+                    "details": {"retryAfterSeconds": seconds}});
                 let reply = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
                 let reply = reply.header(header::RETRY_AFTER, seconds).body(Body::from(status.to_string()));
                 reply.map_err(io::Error::other)
