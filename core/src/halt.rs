@@ -83,6 +83,8 @@ pub fn resolve(ledger: &mut Ledger, resolution: &Resolution, now: Timestamp) -> 
         (Decision::Resume, Some(Handoff::Delivered)) => {
             let step = ledger.step_mut(Step::NotifyCoordinator);
             step.outcome = Outcome::Unconfirmed;
+            // The handoff that the intent was for, as where the intake itself says so.
+            step.record.clone_from(&step.reference);
             step.at = Some(now);
         }
         // Nothing arrived: the intent is void, and the announcement may be made once.
