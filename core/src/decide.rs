@@ -46,7 +46,8 @@ pub struct IntakeTerms {
 /// What this process remembers of a closure between passes, and a restart forgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
-    /// How long ago this process first saw the stored intent.
+    /// How long ago this process first saw the stored intent, or saw it again after an announcement of its own of
+    /// unknown fate.
     pub intent_seen_for: Duration,
     /// The step whose write had no effect, and in how many passes in a row.
     pub ineffective: Option<(Step, u8)>,
@@ -220,6 +221,13 @@ impl Pass {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.epoch > u32::from(self.intent_is_ours)
+    }
+
+    /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
+    /// anew.
+    #[must_use]
+    pub fn may_have_announced(&self) -> bool {
+        self.announced
     }
 
     /// Ends the pass: the ledger, and what the process is to remember.

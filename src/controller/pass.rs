@@ -327,6 +327,9 @@ async fn finish(
         Decision::Wait(wait) => {
             let progressed = draft.settled() < pass.ledger().settled();
             draft.take(&pass, brief, standing_of(&wait));
+            if pass.may_have_announced() {
+                remembered.intent_since = None;
+            }
             let (_, memory) = pass.into_parts();
             remembered.memory = memory;
             remembered.attempts = if progressed { 1 } else { remembered.attempts + 1 };
