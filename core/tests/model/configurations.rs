@@ -67,13 +67,62 @@ fn two(name: &'static str, terms: Terms, budget: Budget) -> Scope {
     Scope { replicas: 2, changes, ..one(name, terms, budget) }
 }
 
-/// What `make test` explores.
+/// Two processes that both believe to lead. An intake that only looks up is not among them: it tells one announcement from
+/// two only by time, which the lease gives it.
+fn split_brain(name: &'static str, terms: Terms, budget: Budget) -> Scope {
+    Scope { lease: false, ..two(name, terms, budget) }
+}
+
+fn kinds(names: [&'static str; 3], make: fn(&'static str, Terms, Budget) -> Scope, budget: Budget) -> [Scope; 3] {
+    let [keys, lookup, neither] = names;
+    [make(keys, KEYS, budget), make(lookup, LOOKUP, budget), make(neither, NOTHING, budget)]
+}
+
+const USUAL: Budget = Budget { crashes: 1, faults: 1, changes: 1, answers: 1, ..NONE };
+
+/// What is always explored.
 pub fn everyday() -> Vec<Scope> {
-    let usual = Budget { crashes: 1, faults: 1, changes: 1, answers: 1, ..NONE };
-    vec![
-        one("one replica, keys", KEYS, Budget { faults: 2, changes: 2, ..usual }),
-        one("one replica, lookup", LOOKUP, Budget { faults: 2, changes: 2, ..usual }),
-        one("one replica, neither", NOTHING, Budget { faults: 2, changes: 2, ..usual }),
-        two("two replicas, lookup", LOOKUP, Budget { takeovers: 1, ..usual }),
-    ]
+    let mut all = Vec::new();
+    all.extend(kinds(["one, keys", "one, lookup", "one, neither"], one, Budget { touches: 1, ..USUAL }));
+    let again = Budget { recreations: 1, answers: 2, ..USUAL };
+    all.extend(kinds(["again, keys", "again, lookup", "again, neither"], one, again));
+    let lies = Budget { lies: 3, refusals: 1, crashes: 1, ..NONE };
+    all.extend(kinds(["lies, keys", "lies, lookup", "lies, neither"], one, lies));
+    let stale = Budget { stale: 2, ..USUAL };
+    all.extend(kinds(["stale, keys", "stale, lookup", "stale, neither"], one, stale));
+    let turns = Budget { takeovers: 1, ..USUAL };
+    all.extend(kinds(["two, keys", "two, lookup", "two, neither"], two, turns));
+    let split = Budget { changes: 0, ..USUAL };
+    all.extend([split_brain("split brain, keys", KEYS, split), split_brain("split brain, neither", NOTHING, split)]);
+    let expiring = Budget { windows: 1, recreations: 1, crashes: 1, faults: 1, ..NONE };
+    all.push(one("keys expire", FORGETFUL, expiring));
+    let changes = [
+        Change::AddLink,
+        Change::RemoveLink,
+        Change::Reopen,
+        Change::Reaccept,
+        Change::Rename,
+        Change::RenameBack,
+        Change::Do(Step::CloseChecklist),
+        Change::Undo(Step::CloseChecklist),
+    ];
+    let contended = Budget { changes: 5, ..NONE };
+    all.push(Scope { changes: changes.to_vec(), ..one("contended", KEYS, contended) });
+    all.push(Scope { markers: false, ..one("no markers, keys", KEYS, again) });
+    // Nothing then tells that an earlier object announced, where its queue entry is put back.
+    let kept = Change::ALL.into_iter().filter(|change| *change != Change::Undo(Step::ClearQueueEntry)).collect();
+    all.push(Scope { markers: false, changes: kept, ..one("no markers, neither", NOTHING, again) });
+    all.push(Scope { recheck: Recheck::CloseAndClear, ..one("fewer looks", KEYS, Budget { changes: 2, ..USUAL }) });
+    all.push(Scope { one_by_one: true, ..one("look by look", LOOKUP, USUAL) });
+    all
+}
+
+/// What is explored where there is time: two replicas with two of everything.
+pub fn large() -> Vec<Scope> {
+    let twice = Budget { crashes: 2, faults: 2, changes: 2, answers: 1, takeovers: 1, ..NONE };
+    let mut all = Vec::new();
+    all.extend(kinds(["large, keys", "large, lookup", "large, neither"], two, twice));
+    let split = |name, terms| split_brain(name, terms, USUAL);
+    all.extend([split("large split brain, keys", KEYS), split("large split brain, neither", NOTHING)]);
+    all
 }

@@ -63,7 +63,7 @@ impl Closing {
         if object.finished {
             return None;
         }
-        if let Some((halt, _)) = object.stored.1.halt {
+        if let Some(halt) = object.stored.1.halt {
             return self.attend(state, replica, halt);
         }
         if let Some(packet) = state.packet
@@ -73,7 +73,7 @@ impl Closing {
         }
         let intended = object.stored.1.outcomes[Step::NotifyCoordinator.index()] == Outcome::Intended;
         let remembered = state.replicas[index].remembered;
-        let intent = intended.then(|| remembered.intent.unwrap_or_default());
+        let intent = (intended || remembered.settling).then(|| remembered.intent.unwrap_or_default());
         let told = Told {
             uid: object.uid,
             settled: intent == Some(true),
@@ -89,11 +89,11 @@ impl Closing {
     }
 
     /// A halted closure: its packet is there, and its answer is acted on.
-    fn attend(&self, state: &mut State, replica: u8, halt: u32) -> Option<()> {
+    fn attend(&self, state: &mut State, replica: u8, (halt, cause): (u32, Reason)) -> Option<()> {
         state.replicas[usize::from(replica)].remembered = Remembered::default();
         let packet = state.packet.filter(|packet| packet.halt == halt);
         let Some(packet) = packet else {
-            state.packet = Some(Packet { halt, answer: None });
+            state.packet = Some(Packet { halt, cause, answer: None });
             return Some(());
         };
         let answer = packet.answer?;
@@ -145,14 +145,16 @@ impl Closing {
         state.history.broken |= ended.broken;
         let waits = matches!(ended.standing, Standing::Waiting(_));
         replica.remembered = if waits {
-            let intent = working.intent.filter(|_| !ended.announced);
-            Remembered { intent, ineffective: ended.ineffective, intake_away: ended.intake_away }
+            let since = working.intent.filter(|_| !ended.announced);
+            let intent = if ended.settling { Some(since.unwrap_or_default()) } else { since };
+            let (ineffective, intake_away, settling) = (ended.ineffective, ended.intake_away, ended.settling);
+            Remembered { intent, settling, ineffective, intake_away }
         } else {
             Remembered::default()
         };
         let before = working.base.0;
         let draft = ended.stored;
-        let halt = draft.1.halt.map(|(halt, _)| halt);
+        let halt = draft.1.halt;
         if waits && draft.1.outcomes[4] == Outcome::Pending && self.engine.intends(before) {
             self.engine.coverage.happened("the intent taken back");
         }
@@ -178,9 +180,9 @@ impl Closing {
             Look::Away(system) => away = flag(system),
             Look::Stale(system) => {
                 let seen = records.with(state.before, system);
-                let ours = records.marked_by(working.uid) & !seen.marked_by(working.uid);
-                let undone = records.done() & !seen.done();
-                state.history.went_back |= undone & !ours != 0 || undone == 0;
+                let taken_down = state.history.answered | state.object.stored.1.befores;
+                state.history.went_back |= records.done() & !seen.done() & !taken_down != 0;
+                state.history.hidden += u8::from(records.tracker.renamed && !seen.tracker.renamed);
                 records = seen;
                 self.engine.coverage.happened("a stale look");
             }
@@ -220,7 +222,9 @@ impl Closing {
         let history = &mut state.history;
         for step in Step::ALL {
             let (before, after) = (old.stored.1.outcomes[step.index()], stored.1.outcomes[step.index()]);
-            history.breaks(Rule::S12, before.is_settled() && before != after);
+            // Of two live processes one may know that the announcement was its own, the other only that it arrived.
+            let same = before == after || self.scope.replicas > 1 && after.is_settled();
+            history.breaks(Rule::S12, before.is_settled() && !same);
             let ours = history.landed[usize::from(old.uid)] & bit(step) != 0 || history.lied & bit(step) != 0;
             history.breaks(Rule::S5, after == Outcome::Changed && !ours);
         }
@@ -250,7 +254,7 @@ impl Closing {
             match &mut replica.at {
                 At::Working(working) => working.is_current = current,
                 At::Storing(storing) => storing.is_current = current,
-                At::Idle | At::Packing(_) => {}
+                At::Idle | At::Packing(..) => {}
             }
         }
     }
@@ -263,7 +267,7 @@ impl Closing {
         if write == Write::RequestLost || storing.uid != state.object.uid || state.object.finished {
             return Some(());
         }
-        let done = storing.halt.map_or(At::Idle, At::Packing);
+        let done = storing.halt.map_or(At::Idle, |(halt, cause)| At::Packing(halt, cause));
         if storing.is_current {
             let (stored, standing) = (storing.draft, storing.standing);
             self.store_object(state, replica, stored, standing);
@@ -294,10 +298,10 @@ impl Closing {
 
     fn pack(&self, state: &mut State, replica: u8, write: Write) -> Option<()> {
         let index = usize::from(replica);
-        let At::Packing(halt) = state.replicas[index].at else { return None };
+        let At::Packing(halt, cause) = state.replicas[index].at else { return None };
         state.replicas[index].at = At::Idle;
         if write != Write::RequestLost && state.packet.is_none_or(|packet| packet.halt != halt) {
-            state.packet = Some(Packet { halt, answer: None });
+            state.packet = Some(Packet { halt, cause, answer: None });
         }
         Some(())
     }
@@ -322,8 +326,8 @@ impl Closing {
         match answer {
             Answer::Resume(Some(Handoff::Delivered)) => state.history.wrongly_delivered |= state.announced == 0,
             Answer::Resume(Some(Handoff::NotDelivered)) => {
-                state.history.wrongly_not_delivered |=
-                    state.announced > 0 || state.is_announcement_in_flight() || busy;
+                let wrong = state.announced > 0 || state.is_announcement_in_flight() || busy;
+                state.history.wrongly_not_delivered += u8::from(wrong);
             }
             Answer::Resume(None) | Answer::Abandon => {}
         }
@@ -341,10 +345,12 @@ impl Closing {
     }
 
     /// Whether enough time may have passed since this process saw the intent that nothing of another one is under way.
-    fn may_settle(&self, state: &State, replica: u8) -> bool {
+    pub fn may_settle(&self, state: &State, replica: u8) -> bool {
         let own = state.replicas[usize::from(replica)];
         let others = self.replicas().any(|other| other != replica && state.is_busy(other));
-        own.at == At::Idle && own.remembered.intent == Some(false) && !others && !state.is_announcement_in_flight()
+        let terms = self.scope.terms;
+        let matters = terms.delivery == Delivery::Lookup || terms.forgets;
+        matters && own.at == At::Idle && own.remembered.intent == Some(false) && !others && !state.is_announcement_in_flight()
     }
 
     /// What an action makes of a state, apart from what it costs.
@@ -381,6 +387,7 @@ impl Closing {
                     return None;
                 }
                 *replica = idle;
+                state.history.answered = 0;
             }
             Action::Land => {
                 let sent = state.flight.take()?;

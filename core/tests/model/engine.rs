@@ -7,7 +7,7 @@
 use super::records::{self, Told};
 use super::tables::{Memo, Table};
 use super::watch::{Outcomes, Watch};
-use super::world::{Records, Sent, Uid, flag};
+use super::world::{Records, Sent, Uid, bit, flag};
 use super::{coverage::Coverage, properties::Rule, records::Terms};
 use releaseclosure_core::accepted::Recheck;
 use releaseclosure_core::decide::{Brief, Change, Decision, Memory, Pass, Verified, Wrote};
@@ -76,6 +76,8 @@ pub struct View {
     pub outcomes: Outcomes,
     /// The latched halt: its number and cause.
     pub halt: Option<(u32, Reason)>,
+    /// The steps of which the record's revision before the change is taken down.
+    pub befores: u8,
 }
 
 /// A ledger and what shows of it.
@@ -101,6 +103,8 @@ pub struct Ended {
     pub intake_away: bool,
     /// An announcement of the pass may still be under way.
     pub announced: bool,
+    /// It waits for one of another pass or object.
+    pub settling: bool,
     pub broken: u32,
 }
 
@@ -178,7 +182,8 @@ impl Engine {
     fn store(&self, ledger: Ledger) -> Stored {
         let outcomes = outcomes(&ledger);
         let halt = ledger.halt.clone().map(|halt| (halt.cause, self.halts.number(halt)));
-        let view = View { outcomes, halt: halt.map(|(cause, number)| (number, cause)) };
+        let befores = ledger.steps.iter().filter(|step| step.before.is_some()).map(|step| bit(step.name)).sum();
+        let view = View { outcomes, halt: halt.map(|(cause, number)| (number, cause)), befores };
         (self.ledgers.number(ledger), view)
     }
 
@@ -344,14 +349,16 @@ impl Engine {
                 ineffective: None,
                 intake_away: false,
                 announced: false,
+                settling: false,
                 broken,
             };
             match node.end.as_ref().expect("a pass that has ended") {
                 End::Wait(reason) => {
                     let announced = pass.may_have_announced();
-                    let (ledger, Memory { ineffective, intake_away, intent_seen_for: _ }) = pass.into_parts();
+                    let (ledger, Memory { ineffective, intake_away, settling, intent_seen_for: _ }) = pass.into_parts();
                     let standing = Standing::Waiting(*reason);
-                    Ended { standing, stored: self.store(ledger), ineffective, intake_away, announced, broken }
+                    let stored = self.store(ledger);
+                    Ended { standing, stored, ineffective, intake_away, announced, settling, broken }
                 }
                 End::Halt(findings) => {
                     let (mut ledger, _) = pass.into_parts();

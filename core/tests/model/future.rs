@@ -58,8 +58,7 @@ impl Closing {
     /// Whose turn it is where everybody is idle: time passes first for whoever waits for it.
     fn turn(&self, state: &State) -> Action {
         let replica = if self.scope.lease { state.leader } else { 0 };
-        let waits = state.replicas[usize::from(replica)].remembered.intent == Some(false);
-        if waits { Action::Settle(replica) } else { Action::Begin(replica) }
+        if self.may_settle(state, replica) { Action::Settle(replica) } else { Action::Begin(replica) }
     }
 
     /// The end, where a further pass changes nothing at all.

@@ -6,7 +6,7 @@ use super::properties;
 use super::state::{
     Action, At, Budget, History, Look, Object, Question, Remembered, Replica, Sending, State, Working, Write,
 };
-use super::world::{Change, Records, flag};
+use super::world::{Records, flag};
 use releaseclosure_core::ids::{Step, System};
 use releaseclosure_core::ledger::Handoff;
 use releaseclosure_core::reason::Reason;
@@ -43,7 +43,7 @@ impl Closing {
             At::Idle if self.scope.lease && state.leader != replica => return None,
             At::Idle => Action::Begin(replica),
             At::Storing(_) => Action::Store(replica, Write::Fine),
-            At::Packing(_) => Action::Pack(replica, Write::Fine),
+            At::Packing(..) => Action::Pack(replica, Write::Fine),
             At::Working(Working { stand, fenced, .. }) => match stand.order {
                 Order::Look(systems, _) => Action::Look(replica, systems, Look::Fine),
                 Order::Ask => Action::Ask(replica, Question::Fine),
@@ -134,9 +134,10 @@ impl Closing {
         if left.changes > 0 {
             actions.extend(self.scope.changes.iter().copied().map(Action::Change));
         }
-        let is_asked = state.packet.is_some_and(|packet| packet.answer.is_none());
-        if left.answers > 0 && is_asked {
-            let uncertain = state.object.stored.1.halt.is_some_and(|(_, cause)| cause == Reason::NotificationUncertain);
+        if left.answers > 0
+            && let Some(packet) = state.packet.filter(|packet| packet.answer.is_none())
+        {
+            let uncertain = packet.cause == Reason::NotificationUncertain;
             let resumptions: &[Option<Handoff>] =
                 if uncertain { &[Some(Handoff::Delivered), Some(Handoff::NotDelivered)] } else { &[None] };
             actions.extend(resumptions.iter().map(|handoff| Action::Answer(Answer::Resume(*handoff))));
@@ -229,8 +230,3 @@ impl Model for Closing {
     }
 }
 
-
-/// What may be done to the records: everything, or what is named.
-pub fn all_changes() -> Vec<Change> {
-    Change::ALL.to_vec()
-}

@@ -103,6 +103,7 @@ pub fn brief(terms: Terms, recheck: Recheck, told: Told) -> Brief {
             intent_seen_for: if told.settled { SETTLING } else { Duration::ZERO },
             ineffective: told.ineffective,
             intake_away: told.intake_away,
+            settling: false,
         },
     }
 }
@@ -223,9 +224,4 @@ pub fn no_answer(system: System) -> Option<Sighting> {
         System::Queue => Sighting::Queue(Observation::Unreachable(why)),
         System::Intake => return None,
     })
-}
-
-/// The sighting that a reply to a step's write carries.
-pub fn replied(records: Records, step: Step, markers: bool) -> Option<Sighting> {
-    sighting(records, step.system(), markers)
 }

@@ -18,10 +18,16 @@ impl Closing {
         let reply = match sending {
             Sending::NotSent => Reply::NotApplied,
             Sending::RequestLost => Reply::Unknown,
-            Sending::Fine => self.land(state, sent).unwrap_or_else(|| {
-                self.engine.coverage.happened("a precondition failed");
-                Reply::LookAgain
-            }),
+            Sending::Fine => match self.land(state, sent) {
+                Some(reply) => {
+                    state.history.answered |= if state.left.stale > 0 { bit(sent.step) } else { 0 };
+                    reply
+                }
+                None => {
+                    self.engine.coverage.happened("a precondition failed");
+                    Reply::LookAgain
+                }
+            },
             Sending::ReplyLost => {
                 self.land(state, sent)?;
                 Reply::Unknown
@@ -70,7 +76,7 @@ impl Closing {
             *late = (*late + u8::from(changed)).min(3);
         }
         let most = history.late.into_iter().max().unwrap_or_default();
-        history.breaks(Rule::S2, most > self.scope.replicas);
+        history.breaks(Rule::S2, most > self.scope.replicas + history.hidden);
     }
 
     /// A write takes effect, or its precondition fails: then there is no reply.
@@ -98,7 +104,7 @@ impl Closing {
         }
         state.announced = (state.announced + 1).min(3);
         state.history.landed[usize::from(sent.uid)] |= bit(sent.step);
-        let most = 1 + u8::from(state.history.wrongly_not_delivered);
+        let most = 1 + state.history.wrongly_not_delivered;
         state.history.breaks(Rule::S3, state.announced > most);
         Reply::Announced(true)
     }

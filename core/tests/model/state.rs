@@ -4,6 +4,7 @@ use super::engine::{Answer, Order, Stand, Standing, Stored};
 use super::properties::Rule;
 use super::world::{Change, Records, Sent, Uid};
 use releaseclosure_core::ids::{Step, System};
+use releaseclosure_core::reason::Reason;
 
 /// Most objects of the closure there ever are.
 pub const OBJECTS: usize = 2;
@@ -22,6 +23,7 @@ pub struct Object {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     pub halt: u32,
+    pub cause: Reason,
     pub answer: Option<Answer>,
 }
 
@@ -34,7 +36,7 @@ pub enum At {
     /// The pass has ended and its status is to be stored.
     Storing(Storing),
     /// A halt is stored; its packet is to be made.
-    Packing(u32),
+    Packing(u32, Reason),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +57,7 @@ pub struct Working {
 pub struct Storing {
     pub draft: Stored,
     pub standing: Standing,
-    pub halt: Option<u32>,
+    pub halt: Option<(u32, Reason)>,
     pub uid: Uid,
     pub base: (u32, Standing),
     pub is_current: bool,
@@ -66,6 +68,8 @@ pub struct Storing {
 pub struct Remembered {
     /// It has seen a stored intent; true: for the settling time.
     pub intent: Option<bool>,
+    /// It waited for an announcement to settle, whatever is stored.
+    pub settling: bool,
     pub ineffective: Option<(Step, u8)>,
     pub intake_away: bool,
 }
@@ -113,11 +117,15 @@ pub struct History {
     pub refused: bool,
     /// Steps of which a system said that they are done and they were not, or the other way round.
     pub lied: u8,
-    /// A look showed a record as it was before somebody else's change.
+    /// A look went back behind a change whose revision before it nobody has taken down.
     pub went_back: bool,
+    /// Looks that showed the mapping as it was before it changed.
+    pub hidden: u8,
     /// A coordinator said that the handoff arrived, or that it did not, and it was otherwise.
     pub wrongly_delivered: bool,
-    pub wrongly_not_delivered: bool,
+    pub wrongly_not_delivered: u8,
+    /// Steps whose write was answered to a process that still remembers it.
+    pub answered: u8,
     /// Writes of each object that took effect.
     pub landed: [u8; OBJECTS],
     /// Steps that were ever done.
@@ -233,7 +241,7 @@ impl State {
     pub fn working(&self, replica: u8) -> Option<Working> {
         match self.replicas[usize::from(replica)].at {
             At::Working(working) => Some(working),
-            At::Idle | At::Storing(_) | At::Packing(_) => None,
+            At::Idle | At::Storing(_) | At::Packing(..) => None,
         }
     }
 

@@ -117,10 +117,11 @@ impl Watch {
     /// The outcome that a step may be settled with now.
     fn expected(&self, step: Step, markers: bool) -> Option<Outcome> {
         if step == Step::NotifyCoordinator {
-            return Some(match (self.acknowledged?, self.own_intent) {
+            let foreign_intent = self.intent && !self.own_intent;
+            return Some(match (self.acknowledged?, foreign_intent) {
                 (true, _) => Outcome::Changed,
-                (false, true) => Outcome::AlreadyDone,
-                (false, false) => Outcome::Unconfirmed,
+                (false, false) => Outcome::AlreadyDone,
+                (false, true) => Outcome::Unconfirmed,
             });
         }
         let done = self.done & bit(step) != 0;
