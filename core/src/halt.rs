@@ -110,9 +110,7 @@ mod tests {
 
     #[test]
     fn a_word_on_the_handoff_does_not_undo_what_the_intake_acknowledged() {
-        for (handoff, open) in
-            [(Handoff::Delivered, Outcome::Unconfirmed), (Handoff::NotDelivered, Outcome::Pending)]
-        {
+        for (handoff, open) in [(Handoff::Delivered, Outcome::Unconfirmed), (Handoff::NotDelivered, Outcome::Pending)] {
             for (stored, expected) in [(Outcome::Intended, open), (Outcome::Changed, Outcome::Changed)] {
                 let mut ledger = Ledger::default().checked().unwrap();
                 ledger.step_mut(Step::NotifyCoordinator).outcome = stored;

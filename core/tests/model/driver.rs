@@ -10,7 +10,8 @@ use super::engine::{Answer, Engine, Event, Order, Reply, Stand, Standing, Stored
 use super::properties::Rule;
 use super::records::Told;
 use super::state::{
-    Action, At, History, Look, OBJECTS, Object, Packet, Question, Remembered, Replica, State, Storing, Working, Write,
+    Action, At, History, Look, OBJECTS, Object, Packet, Question, Remembered, Replica, Sending, State, Storing,
+    Working, Write,
 };
 use super::tables::Memo;
 use super::world::{Change, Records, bit, flag};
@@ -244,7 +245,9 @@ impl Closing {
 
     /// Whether a halt for this cause is no false one.
     pub fn may_halt(&self, history: &History, cause: Reason) -> bool {
-        let uncertain = cause == Reason::NotificationUncertain && self.scope.terms.delivery == Delivery::None;
+        let in_doubt = history.in_doubt || self.scope.replicas > 1;
+        let neither = self.scope.terms.delivery == Delivery::None;
+        let uncertain = cause == Reason::NotificationUncertain && neither && in_doubt;
         history.disagreed || history.refused || history.lied != 0 || history.went_back || uncertain
     }
 
@@ -350,11 +353,25 @@ impl Closing {
         let others = self.replicas().any(|other| other != replica && state.is_busy(other));
         let terms = self.scope.terms;
         let matters = terms.delivery == Delivery::Lookup || terms.forgets;
-        matters && own.at == At::Idle && own.remembered.intent == Some(false) && !others && !state.is_announcement_in_flight()
+        matters
+            && own.at == At::Idle
+            && own.remembered.intent == Some(false)
+            && !others
+            && !state.is_announcement_in_flight()
     }
 
     /// What an action makes of a state, apart from what it costs.
     pub fn act(&self, state: &mut State, action: Action) -> Option<()> {
+        let is_loss = match action {
+            Action::Persist(_, write) | Action::Store(_, write) => write != Write::Fine,
+            Action::Send(replica, sending) => {
+                let unknown = matches!(sending, Sending::RequestLost | Sending::ReplyLost | Sending::Late);
+                unknown && state.wanted(replica).is_some_and(|sent| sent.step == Step::NotifyCoordinator)
+            }
+            Action::Crash(_) | Action::Recreate => true,
+            _ => false,
+        };
+        state.history.in_doubt |= is_loss && self.scope.terms.delivery == Delivery::None;
         match action {
             Action::Begin(replica) => self.begin(state, replica)?,
             Action::Look(replica, systems, look) => self.look(state, replica, systems, look)?,

@@ -46,7 +46,11 @@ pub struct Stand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// These systems were looked at; those gave no answer.
-    Saw { systems: u8, away: u8, records: Records },
+    Saw {
+        systems: u8,
+        away: u8,
+        records: Records,
+    },
     /// No room for the step in time.
     HeldBack(Step),
     /// The intake's answer; none if it gave none.

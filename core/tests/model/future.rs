@@ -69,7 +69,9 @@ impl Closing {
                 let closed = object.standing == super::engine::Standing::Closed;
                 if closed { Future::Closed } else { Future::Abandoned }
             }
-            Some((halt, cause)) if state.packet.is_some_and(|packet| packet.halt == halt && packet.answer.is_none()) => {
+            Some((halt, cause))
+                if state.packet.is_some_and(|packet| packet.halt == halt && packet.answer.is_none()) =>
+            {
                 Future::Halted(cause)
             }
             Some(_) | None => return None,

@@ -117,7 +117,9 @@ impl Closing {
                 actions.push(Action::Look(replica, set, Look::Away(system)));
             }
             let is_writable = !matches!(system, System::Governance | System::Archive);
-            if state.left.stale > 0 && is_writable && state.before.only(flag(system)) != state.records.only(flag(system))
+            if state.left.stale > 0
+                && is_writable
+                && state.before.only(flag(system)) != state.records.only(flag(system))
             {
                 actions.push(Action::Look(replica, set, Look::Stale(system)));
             }
@@ -229,4 +231,3 @@ impl Model for Closing {
         properties::all()
     }
 }
-

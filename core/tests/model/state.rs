@@ -113,6 +113,8 @@ pub struct History {
     pub broken: u32,
     /// Somebody made the systems disagree.
     pub disagreed: bool,
+    /// A process or a reply was lost, or an object: an announcement may have gone out of which nothing is known.
+    pub in_doubt: bool,
     /// A system refused a change.
     pub refused: bool,
     /// Steps of which a system said that they are done and they were not, or the other way round.

@@ -163,14 +163,8 @@ impl Records {
     /// Everything agrees and nothing is done.
     pub fn fresh() -> Records {
         let open = TwoState { done: false, by: None, revision: 0 };
-        let tracker = Tracker {
-            approved: false,
-            by: None,
-            link: Attached::No,
-            foreign_link: false,
-            renamed: false,
-            revision: 0,
-        };
+        let tracker =
+            Tracker { approved: false, by: None, link: Attached::No, foreign_link: false, renamed: false, revision: 0 };
         Records { source: Source::Accepted, bundle: Bundle::Here, checklist: open, tracker, queue: open }
     }
 
