@@ -228,13 +228,6 @@ impl Pass {
         self.epoch > u32::from(self.intent_is_ours)
     }
 
-    /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
-    /// anew.
-    #[must_use]
-    pub fn may_have_announced(&self) -> bool {
-        self.announced
-    }
-
     /// Ends the pass: the ledger, and what the process is to remember.
     #[must_use]
     pub fn into_parts(self) -> (Ledger, Memory) {

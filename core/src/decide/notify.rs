@@ -3,6 +3,13 @@
 use super::*;
 
 impl Pass {
+    /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
+    /// anew.
+    #[must_use]
+    pub fn may_have_announced(&self) -> bool {
+        self.announced
+    }
+
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
