@@ -84,7 +84,7 @@ fn is_seen(world: Records, markers: bool) -> Result<(), String> {
         let by = |uid| matches!(state.marking, Marking::By(marker) if marker.uid == records::uid(uid));
         let marked = [0, 1].map(|uid| markers && world.marked_by(uid) & bit(*step) != 0);
         same &= state.done == (world.done() & bit(*step) != 0);
-        same &= marked == [by(0), by(1)] && (*state.marking == Marking::NotCarried) == !markers;
+        same &= marked == [by(0), by(1)] && (*state.marking == Marking::NotCarried) != markers;
     }
     if same { Ok(()) } else { Err(format!("markers {markers}, {world:?}\n{report:?}")) }
 }

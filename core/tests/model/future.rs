@@ -10,6 +10,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 /// Most passes that a state needs to its end.
 const PASSES: usize = 8;
 
+/// Most requests and other steps that those take together; a pass that goes round in itself has no end either.
+const STEPS: usize = 50 * PASSES;
+
 /// How a future ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Future {
@@ -44,7 +47,7 @@ impl Closing {
                 },
             };
             passes += usize::from(matches!(action, Action::Begin(_)));
-            if passes > PASSES || self.act(&mut state, action).is_none() {
+            if passes > PASSES || path.len() > STEPS || self.act(&mut state, action).is_none() {
                 break None;
             }
             (state.history, state.left, state.before) = (History::default(), Budget::default(), state.records);

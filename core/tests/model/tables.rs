@@ -6,9 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 type Hashing = BuildHasherDefault<DefaultHasher>;
 
+/// The numbers of values, and the values by number.
+type Numbered<T> = (HashMap<Arc<T>, u32, Hashing>, Vec<Arc<T>>);
+
 /// Numbers values: equal ones have one number for as long as the process runs.
 pub struct Table<T> {
-    inner: RwLock<(HashMap<Arc<T>, u32, Hashing>, Vec<Arc<T>>)>,
+    inner: RwLock<Numbered<T>>,
 }
 
 impl<T> Default for Table<T> {
