@@ -118,7 +118,7 @@ pub(super) fn retry_after(value: &str) -> Option<Duration> {
     retry_after_at(value, Timestamp::now())
 }
 
-fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.is_empty() {
         return None;
