@@ -31,7 +31,17 @@ fn depth_is_counted_outside_of_texts() {
 }
 
 #[test]
-fn a_list_is_no_object() {
+fn a_list_is_no_object_wherever_it_stands() {
+    let entry = r#"{"id":"Q","release":{"id":"r"},"review":{"version":"3"},"state":"Pending","closure":null}"#;
+    assert!(queue_entry(entry.as_bytes()).is_ok());
+    for (object, list) in
+        [(r#"{"id":"r"}"#, r#"["r"]"#), (r#"{"version":"3"}"#, r#"["3"]"#), ("null", r#"["key","uid"]"#)]
+    {
+        assert!(queue_entry(entry.replace(object, list).as_bytes()).is_err(), "{list}");
+    }
+    assert!(release(LINKS.replace(r#"{"bundle":"b","digest":"d","url":"u"}"#, r#"["b","d","u"]"#).as_bytes()).is_err());
+    assert!(listed(br#"{"items":[["a"]]}"#).is_err());
+
     assert!(is_object(b" {\"a\":1}") && is_object(b"{}"));
     for body in ["[]", "null", "\"{}\"", "", "{", "{}{}"] {
         assert!(!is_object(body.as_bytes()), "{body}");
