@@ -205,7 +205,8 @@ async fn work(
     };
     let mut remembered = context.recall(&subject.uid);
     let intended = draft.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-    remembered.intent_since = (intended || remembered.memory.settling).then(|| remembered.intent_since.unwrap_or_else(Instant::now));
+    remembered.intent_since =
+        (intended || remembered.memory.settling).then(|| remembered.intent_since.unwrap_or_else(Instant::now));
     let brief = brief(subject, accepted, &resolved, &remembered);
 
     let mut pass = Pass::begin(std::mem::take(&mut draft.ledger));
