@@ -243,7 +243,8 @@ impl Closing {
         self.outdate(state, Some(replica));
     }
 
-    /// Whether a halt for this cause is no false one.
+    /// Whether a halt for this cause is no false one. That of an announcement of which nothing is known is none where the
+    /// intake can be asked nothing and something was lost on the way.
     pub fn may_halt(&self, history: &History, cause: Reason) -> bool {
         let in_doubt = history.in_doubt || self.scope.replicas > 1;
         let neither = self.scope.terms.delivery == Delivery::None;
@@ -318,6 +319,8 @@ impl Closing {
             *late = if turned { 0 } else { *late };
         }
         state.history.disagreed |= change.disagrees();
+        // Without markers, who cleared the entry may be an earlier object that announced.
+        state.history.in_doubt |= !self.scope.markers && change == Change::Do(Step::ClearQueueEntry);
         self.change_records(state, records);
         Some(())
     }
@@ -366,7 +369,9 @@ impl Closing {
             Action::Persist(_, write) | Action::Store(_, write) => write != Write::Fine,
             Action::Send(replica, sending) => {
                 let unknown = matches!(sending, Sending::RequestLost | Sending::ReplyLost | Sending::Late);
-                unknown && state.wanted(replica).is_some_and(|sent| sent.step == Step::NotifyCoordinator)
+                let tells =
+                    |step| step == Step::NotifyCoordinator || step == Step::ClearQueueEntry && !self.scope.markers;
+                unknown && state.wanted(replica).is_some_and(|sent| tells(sent.step))
             }
             Action::Crash(_) | Action::Recreate => true,
             _ => false,
