@@ -120,7 +120,7 @@ pub(super) fn build(
     Ok((Reader(wire.clone()), Writer(wire)))
 }
 
-fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
     let token = token.expose_secret().trim_ascii();
     if !(1..=TOKEN_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Token);
