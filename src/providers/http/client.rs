@@ -88,7 +88,7 @@ pub(super) fn headers(settings: &Settings) -> Result<HeaderMap, Refused> {
     Ok(headers)
 }
 
-fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
     let token = token.expose_secret().trim_ascii();
     if !(1..=TOKEN_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Token);
