@@ -18,6 +18,14 @@ demo: ## six systems, an API server and the operator on this machine: see a clos
 test: ## format, lints and all tests; twenty to thirty minutes the first time, then seven to ten
 	@./hack/test
 
+.PHONY: check
+check: ## the part of `make test` that needs no API server: format, lints, proofs, unit tests; three minutes
+	@./hack/test --without-a-cluster
+
+.PHONY: proof
+proof: ## the large scopes: model, simulation, fuzzing, mutants; hours
+	@./hack/proof
+
 .PHONY: lint
 lint: ## format, lints, licences and sources of dependencies
 	cargo fmt --check

@@ -23,3 +23,7 @@ pub mod settings;
 pub mod telemetry;
 
 pub use releaseclosure_core as closure;
+
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+mod fuzz;

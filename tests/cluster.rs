@@ -9,6 +9,8 @@ mod again;
 mod already;
 #[path = "cluster/announcements.rs"]
 mod announcements;
+#[path = "cluster/apiserver.rs"]
+mod apiserver;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/budget.rs"]
@@ -29,6 +31,11 @@ mod duplicates;
 mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/frozen.rs"]
+mod frozen;
+#[path = "cluster/gate.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod gate;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/hostile.rs"]
@@ -55,6 +62,8 @@ mod releases;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
+#[path = "cluster/sweep.rs"]
+mod sweep;
 #[path = "cluster/waits.rs"]
 mod waits;
 #[path = "cluster/witness.rs"]

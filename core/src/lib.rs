@@ -24,4 +24,6 @@ pub mod order;
 pub mod packet;
 pub mod reason;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod trace;

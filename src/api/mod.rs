@@ -17,6 +17,8 @@ pub mod closure_playbook;
 pub mod conditions;
 pub mod crds;
 pub mod follow_up_packet;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod parse;
 pub mod release_closure;
 pub mod system_connection;

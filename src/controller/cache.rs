@@ -11,7 +11,7 @@ use kube::runtime::watcher::Event;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
 /// A kind of which only some fields are kept: everything else in a reply is skipped while it is parsed. What is kept is
@@ -210,11 +210,13 @@ struct Inner<E> {
     by_key: HashMap<Keyed, BTreeMap<String, E>>,
     /// A list under way: what it has given so far. It replaces the rest when it is complete.
     listing: Option<HashMap<Keyed, BTreeMap<String, E>>>,
+    /// What this process is about to make, and the watch has told nothing of since.
+    making: HashSet<(Keyed, String)>,
 }
 
 impl<E> Default for Index<E> {
     fn default() -> Self {
-        Index { inner: Mutex::new(Inner { by_key: HashMap::new(), listing: None }) }
+        Index { inner: Mutex::new(Inner { by_key: HashMap::new(), listing: None, making: HashSet::new() }) }
     }
 }
 
@@ -228,6 +230,12 @@ impl<E: Entry + Clone + PartialEq> Index<E> {
     pub fn apply(&self, event: &Event<E::Object>) -> Vec<(String, String)> {
         let mut inner = self.lock();
         let mut unseen = Vec::new();
+        if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = event
+            && !inner.making.is_empty()
+        {
+            let (keyed, name, _) = keyed::<E>(object);
+            inner.making.remove(&(keyed, name));
+        }
         match event {
             Event::Init => inner.listing = Some(HashMap::new()),
             Event::InitApply(object) => {
@@ -265,9 +273,20 @@ impl<E: Entry + Clone + PartialEq> Index<E> {
         found.into_iter().flatten().map(|(name, entry)| (name.clone(), entry.clone())).collect()
     }
 
-    /// Puts an object in before the watch tells of it: what this process did itself, it knows at once.
-    pub fn remember(&self, object: &E::Object) {
-        insert(&mut self.lock().by_key, object);
+    /// This process is about to make an object. What the watch tells of it from now on is newer than the making.
+    pub fn making(&self, object: &E::Object) {
+        let (keyed, name, _) = keyed::<E>(object);
+        self.lock().making.insert((keyed, name));
+    }
+
+    /// The object is made, or is not. Where it is, it is put in before the watch tells of it: what this process did itself,
+    /// it knows at once. Where the watch was faster, the watch is right: what was made may be gone again.
+    pub fn made(&self, object: &E::Object, is_made: bool) {
+        let (keyed, name, _) = keyed::<E>(object);
+        let mut inner = self.lock();
+        if inner.making.remove(&(keyed, name)) && is_made {
+            insert(&mut inner.by_key, object);
+        }
     }
 
     /// Takes an object out before the watch tells of it.

@@ -1,9 +1,9 @@
 //! A status in the making: what a pass's ending makes of what is stored, and how a fact finds its way onto an object that
 //! others change. It asks nobody anything itself: where statuses are kept is behind [`Objects`].
 
-use crate::api::ReleaseClosureStatus;
 use crate::api::conditions::{self, Domain, Stamp, Standing};
 use crate::api::release_closure::Envelope;
+use crate::api::{ReleaseClosure, ReleaseClosureStatus};
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::{Brief, Pass, Wait};
 use crate::closure::ids::Step;
@@ -31,6 +31,8 @@ pub struct Draft {
     /// What is stored, and at which version of the object.
     base: ReleaseClosureStatus,
     resource_version: Option<String>,
+    /// What was sent, where nobody knows whether it was taken.
+    sent: Option<ReleaseClosureStatus>,
 }
 
 impl Draft {
@@ -45,6 +47,7 @@ impl Draft {
             domain: Domain::default(),
             base: status,
             resource_version,
+            sent: None,
         }
     }
 
@@ -159,11 +162,33 @@ impl Draft {
         self.resource_version.as_deref()
     }
 
-    /// This was stored, and gave this version.
-    pub fn stored(&mut self, status: ReleaseClosureStatus, resource_version: String) {
-        self.resource_version = Some(resource_version);
+    /// What was sent, where nobody knows whether it was taken.
+    #[must_use]
+    pub fn sent(&self) -> Option<&ReleaseClosureStatus> {
+        self.sent.as_ref()
+    }
+
+    /// This was sent, and nobody knows whether it was taken.
+    pub fn is_sent(&mut self, status: ReleaseClosureStatus) {
+        self.sent = Some(status);
+    }
+
+    /// Takes over what is stored now, where that is what was sent.
+    pub fn was_taken(&mut self, uid: &str, fresh: Option<Fresh>) -> bool {
+        let (Some(fresh), Some(sent)) = (fresh, self.sent.take()) else { return false };
+        let taken = fresh.uid.as_deref() == Some(uid) && fresh.status == sent;
+        if taken {
+            self.stored(sent, fresh.resource_version);
+        }
+        taken
+    }
+
+    /// It is stored as this, at this version of the object.
+    pub fn stored(&mut self, status: ReleaseClosureStatus, resource_version: Option<String>) {
+        self.resource_version = resource_version;
+        self.envelope.conditions.clone_from(&status.conditions);
         self.base = status;
-        self.envelope.conditions = self.base.conditions.clone();
+        self.sent = None;
     }
 }
 
@@ -204,6 +229,13 @@ pub struct Fresh {
     pub resource_version: Option<String>,
     /// Its status.
     pub status: ReleaseClosureStatus,
+}
+
+impl From<ReleaseClosure> for Fresh {
+    fn from(ReleaseClosure { metadata, spec: _, status }: ReleaseClosure) -> Fresh {
+        let (uid, resource_version) = (metadata.uid, metadata.resource_version);
+        Fresh { uid, resource_version, status: status.unwrap_or_default() }
+    }
 }
 
 /// Where the status of a pass's object is kept.

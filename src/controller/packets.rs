@@ -103,13 +103,17 @@ async fn make(
     };
     let name = &halt.packet_ref.name;
     let object = FollowUpPacket::new(name, spec);
-    match api(context, &subject.namespace).create(&PostParams::default(), &object).await {
+    let holding = holding(&subject.namespace, name, accepted, halt);
+    context.holds.making(&holding);
+    let made = api(context, &subject.namespace).create(&PostParams::default(), &object).await;
+    // Held from now on, unless the watch knows better: somebody may have resolved it before the reply was here.
+    context.holds.made(&holding, made.is_ok());
+    match made {
         Ok(_) => info!(closure = %accepted.key(), packet = name, "a follow-up packet was made"),
+        // Of one that was there the watch tells.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
         Err(error) => return Err(PassError::Packet(error)),
     }
-    // Held from now on, whatever the watch has told so far.
-    context.holds.remember(&holding(&subject.namespace, name, accepted, halt));
     Ok(())
 }
 

@@ -311,8 +311,7 @@ async fn finish(
         End::Wait(wait) => {
             let progressed = draft.settled() < pass.ledger().settled();
             draft.take_wait(&pass, brief, &wait);
-            let (_, memory) = pass.into_parts();
-            remembered.waits(memory, progressed);
+            remembered.waits(pass, progressed);
             let backoff = resolved.playbook.retry;
             let pause = remembered.pause(backoff.initial, backoff.max, wait.retry_after, fastrand::f64());
             context.remember(&subject.uid, remembered);

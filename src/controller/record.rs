@@ -20,10 +20,16 @@ use std::borrow::Cow;
 use std::time::Duration;
 use tracing::info;
 
+/// Tries, after the first, of a write that the API server neither takes nor refuses: half a minute in all. Where it is
+/// away altogether, the term ends before.
+const UNANSWERED_TRIES: u32 = 8;
+/// The longest pause between two of them.
+const UNANSWERED_PAUSE_MAX: Duration = Duration::from_secs(8);
+
 /// Why a status was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The object has changed, or is gone: what was decided is not based on it as it is now.
+    /// The object has changed, or is gone, or another replica may be at it: what was decided is not based on it as it is now.
     #[error("the closure changed under the pass")]
     Superseded,
     /// The API server did not take it.
@@ -62,12 +68,13 @@ pub async fn store(context: &Context, subject: &Subject, mut draft: Draft) -> Re
     write(context, subject, &mut draft).await
 }
 
-/// Stores the intent: the fence before an announcement.
+/// Stores the intent: the fence before an announcement. An intent whose storing nobody knows of would be a question to a
+/// person, although nothing was announced.
 ///
 /// # Errors
 /// As [`store`]; nothing may be announced then.
 pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<(), StoreError> {
-    write(context, subject, draft).await.map(drop)
+    write_surely(context, subject, draft).await.map(drop)
 }
 
 /// [`draft::store_fact`], for the object of a pass.
@@ -88,7 +95,7 @@ impl Objects for Kept<'_> {
     type Error = StoreError;
 
     async fn write(&self, draft: &mut Draft) -> Result<bool, Unstored<StoreError>> {
-        write(self.context, self.subject, draft).await.map_err(|error| match error {
+        write_surely(self.context, self.subject, draft).await.map_err(|error| match error {
             StoreError::Superseded => Unstored::Superseded,
             error => Unstored::Failed(error),
         })
@@ -97,11 +104,7 @@ impl Objects for Kept<'_> {
     async fn read(&self) -> Result<Option<Fresh>, StoreError> {
         let Subject { namespace, name, .. } = self.subject;
         let fresh = read(self.context, namespace, name).await.map_err(StoreError::Api)?;
-        Ok(fresh.map(|ReleaseClosure { metadata, spec: _, status }| Fresh {
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            status: status.unwrap_or_default(),
-        }))
+        Ok(fresh.map(Fresh::from))
     }
 }
 
@@ -112,6 +115,48 @@ impl From<Unstored<StoreError>> for StoreError {
             Unstored::Failed(error) => error,
         }
     }
+}
+
+/// Writes until the API server has said yes or no: what this process knows, nobody else does. Where a reply was lost, what
+/// is stored tells what became of the write.
+async fn write_surely(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
+    for tries in 0.. {
+        let error = match write(context, subject, draft).await {
+            Err(StoreError::Superseded) if draft.sent().is_some() => {
+                match read(context, &subject.namespace, &subject.name).await {
+                    Ok(fresh) => {
+                        let taken = draft.was_taken(&subject.uid, fresh.map(Fresh::from));
+                        return if taken { Ok(true) } else { Err(StoreError::Superseded) };
+                    }
+                    Err(error) => error,
+                }
+            }
+            Err(StoreError::Api(error)) => error,
+            other => return other,
+        };
+        if tries == UNANSWERED_TRIES || !is_passing(&error) {
+            return Err(StoreError::Api(error));
+        }
+        info!(namespace = subject.namespace, name = subject.name, %error, "a status was not taken; it is sent again");
+        let plain = Duration::from_millis(250 << tries).mul_f64(1.0 - 0.25 * fastrand::f64());
+        tokio::time::sleep(plain.max(asked_for(&error)).min(UNANSWERED_PAUSE_MAX)).await;
+    }
+    Err(StoreError::Superseded)
+}
+
+/// Whether the same request may be taken in a moment.
+fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        kube::Error::BuildRequest(_) => false,
+        _ => true,
+    }
+}
+
+/// How long the API server wants to be left alone, where its reply says so.
+fn asked_for(error: &kube::Error) -> Duration {
+    let details = if let kube::Error::Api(status) = error { status.details.as_ref() } else { None };
+    Duration::from_secs(details.map_or(0, |details| details.retry_after_seconds.into()))
 }
 
 /// What is sent to the status subresource, which takes a status and nothing else.
@@ -147,8 +192,20 @@ struct StoredMeta {
 }
 
 async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Result<bool, StoreError> {
-    let requested_at = parse::requested_at(&subject.object);
-    let Some(status) = draft.status(subject.generation, requested_at, context.now()) else { return Ok(false) };
+    // The very same is sent again: times are in it.
+    let status = match draft.sent() {
+        Some(sent) => sent.clone(),
+        None => {
+            let requested_at = parse::requested_at(&subject.object);
+            let Some(status) = draft.status(subject.generation, requested_at, context.now()) else { return Ok(false) };
+            status
+        }
+    };
+    // Once the term is over another replica is at it, and what was seen here may be old. The version alone does not tell:
+    // the other one may not have come to this closure yet.
+    if context.fence.valid_for().is_zero() {
+        return Err(StoreError::Superseded);
+    }
     let written = Written {
         api_version: ReleaseClosure::api_version(&()),
         kind: ReleaseClosure::kind(&()),
@@ -172,9 +229,18 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
             StoreError::Superseded
         }
         error => StoreError::Api(error),
-    })?;
+    });
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => {
+            if matches!(error, StoreError::Api(_)) {
+                draft.is_sent(status);
+            }
+            return Err(error);
+        }
+    };
     context.metrics.status_written();
-    draft.stored(status, stored.metadata.resource_version);
+    draft.stored(status, Some(stored.metadata.resource_version));
     Ok(true)
 }
 

@@ -1,6 +1,6 @@
 //! What a process remembers of a closure between passes, and how long it pauses.
 
-use crate::closure::decide::Memory;
+use crate::closure::decide::{Memory, Pass};
 use crate::closure::ids::Step;
 use crate::closure::ledger::{Ledger, Outcome};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 pub struct Remembered {
     /// For the core.
     memory: Memory,
-    /// When the stored intent was first seen.
+    /// Since when the time counts in which another announcement may still be under way.
     intent_since: Option<Instant>,
     /// Passes in a row that ended waiting.
     attempts: u32,
@@ -23,14 +23,21 @@ impl Remembered {
     /// A pass begins from this ledger: gives what the core is to know.
     pub fn begin(&mut self, ledger: &Ledger) -> Memory {
         let intended = ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-        self.intent_since = intended.then(|| self.intent_since.unwrap_or_else(Instant::now));
+        let counts = intended || self.memory.settling;
+        self.intent_since = counts.then(|| self.intent_since.unwrap_or_else(Instant::now));
         let intent_seen_for = self.intent_since.map_or(Duration::ZERO, |since| since.elapsed());
         Memory { intent_seen_for, ..self.memory }
     }
 
-    /// A pass ended waiting, having settled something or not, with this to remember.
-    pub fn waits(&mut self, memory: Memory, progressed: bool) {
-        self.memory = memory;
+    /// A pass ended waiting, having settled something or not.
+    pub fn waits(&mut self, pass: Pass, progressed: bool) {
+        if pass.may_have_announced() {
+            self.intent_since = None;
+        }
+        (_, self.memory) = pass.into_parts();
+        if self.memory.settling {
+            self.intent_since.get_or_insert_with(Instant::now);
+        }
         self.attempts = if progressed { 1 } else { self.attempts + 1 };
         self.waiting_since.get_or_insert_with(Instant::now);
     }

@@ -5,6 +5,8 @@
 
 mod cluster;
 mod error;
+#[cfg(test)]
+mod fuzz_tests;
 mod packet;
 mod page;
 mod resolve;

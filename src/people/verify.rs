@@ -32,7 +32,7 @@ fn read(file: &Path) -> Result<ReleaseClosure, Error> {
     serde_saphyr::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
-fn check(closure: ReleaseClosure, head: Option<&str>) -> Result<String, Error> {
+pub(super) fn check(closure: ReleaseClosure, head: Option<&str>) -> Result<String, Error> {
     let name = clean(closure.metadata.name.as_deref().unwrap_or_default());
     let invalid = |why: String| Error::Invalid { name: name.clone(), why };
     let broken = |why: String| Error::Broken { name: name.clone(), why };

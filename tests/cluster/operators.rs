@@ -184,6 +184,7 @@ impl Stage {
     fn command_line(&self) -> (PathBuf, [String; 2]) {
         let namespace = &self.namespace;
         let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
-        (self.plane.kubeconfig(), flags)
+        let through = self.through.as_ref().map(|through| through.kubeconfig.clone());
+        (through.unwrap_or_else(|| self.plane.kubeconfig()), flags)
     }
 }

@@ -11,6 +11,7 @@ use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
 use releaseclosure::sandbox::{self, Config, Handle, Role, Rule, Sandbox, Seed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -31,6 +32,17 @@ pub struct Setup {
     pub shared: bool,
     /// The API server, where it is the test's own. The shared operator is not there.
     pub plane: Option<&'static ControlPlane>,
+    /// Where the operator goes for everything, where something stands in between.
+    pub through: Option<Through>,
+}
+
+/// What stands between an operator and everything it asks.
+#[derive(Clone)]
+pub struct Through {
+    /// The endpoint of all six connections.
+    pub endpoint: String,
+    /// The operator's kubeconfig.
+    pub kubeconfig: PathBuf,
 }
 
 impl Default for Setup {
@@ -42,6 +54,7 @@ impl Default for Setup {
             limits: json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "5s"}),
             shared: true,
             plane: None,
+            through: None,
         }
     }
 }
@@ -60,6 +73,8 @@ pub struct Stage {
     pub closures: Api<ReleaseClosure>,
     /// Packets.
     pub packets: Api<FollowUpPacket>,
+    /// What stands between the operator and everything else.
+    pub through: Option<Through>,
 }
 
 impl Stage {
@@ -84,6 +99,7 @@ impl Stage {
             namespace,
             client,
             handle,
+            through: setup.through.clone(),
         };
         stage.install(&setup).await;
         if shared {
@@ -94,14 +110,19 @@ impl Stage {
     }
 
     async fn install(&self, setup: &Setup) {
-        let list = objects(&self.namespace, &self.handle.endpoint(), setup).to_string();
+        let list = objects(&self.namespace, &self.endpoint(), setup).to_string();
         let plane = self.plane;
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
     /// A connection to this stage's systems in one role.
     pub fn connection(&self, name: &str, role: &str, setup: &Setup) -> Value {
-        connection(&self.namespace, &self.handle.endpoint(), name, role, setup)
+        connection(&self.namespace, &self.endpoint(), name, role, setup)
+    }
+
+    /// Where the operator finds the systems.
+    fn endpoint(&self) -> String {
+        self.through.as_ref().map_or_else(|| self.handle.endpoint(), |through| through.endpoint.clone())
     }
 
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.

@@ -38,7 +38,7 @@ pub const APPROVED: &str = "Approved";
 const ETAG_MAX: usize = 128;
 
 /// RFC 9457's problem documents are its errors; a 404 without one is no answer.
-static DIALECT: Dialect = Dialect {
+pub(super) static DIALECT: Dialect = Dialect {
     accept: "application/json, application/problem+json",
     patch: "application/merge-patch+json",
     errors: Media::Problem,

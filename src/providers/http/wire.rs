@@ -8,7 +8,7 @@ use crate::closure::snapshot::{
     Artifact, BundleRecord, ChecklistRecord, EvidenceLink, Marker, Marking, MilestoneRef, Progress, QueueRecord,
     ReleaseRef, ReviewRecord, TrackerRecord,
 };
-use crate::providers::rest::json::{NotTheContract, parse};
+use crate::providers::rest::json::{NotTheContract, Object, parse};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -53,7 +53,7 @@ struct MarkerWire {
 }
 
 /// Absent, null, or a marker: three different things.
-type ClosureField = Option<Option<MarkerWire>>;
+type ClosureField = Option<Option<Object<MarkerWire>>>;
 
 /// Called only where the key is there, so that null and absent can be told apart.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
@@ -84,7 +84,7 @@ fn marking(closure: ClosureField) -> Understood<Marking> {
     Ok(match closure {
         None => Marking::NotCarried,
         Some(None) => Marking::Unmarked,
-        Some(Some(MarkerWire { key, uid })) => {
+        Some(Some(Object(MarkerWire { key, uid }))) => {
             Marking::By(Marker { key: bounded(key, KEY_MAX)?, uid: bounded(uid, TEXT_MAX)? })
         }
     })
@@ -106,11 +106,11 @@ impl MilestoneWire {
 }
 
 /// A record may be on no milestone (`null`), which is a disagreement; without the field it is not the contract's.
-fn milestone_of(field: Option<Option<MilestoneWire>>) -> Understood<MilestoneRef> {
+fn milestone_of(field: Option<Option<Object<MilestoneWire>>>) -> Understood<MilestoneRef> {
     match field {
         None => Err(NotTheContract),
         Some(None) => Ok(MilestoneRef::none()),
-        Some(Some(milestone)) => milestone.understood(),
+        Some(Some(Object(milestone))) => milestone.understood(),
     }
 }
 
@@ -127,21 +127,22 @@ pub(super) fn review(body: &[u8]) -> Understood<ReviewRecord> {
         id: String,
         version: String,
         state: String,
-        release: ReleaseWire,
+        release: Object<ReleaseWire>,
         #[serde(default, deserialize_with = "present")]
-        milestone: Option<Option<MilestoneWire>>,
-        evidence: EvidenceWire,
-        accepted_event: Option<OnlyId>,
+        milestone: Option<Option<Object<MilestoneWire>>>,
+        evidence: Object<EvidenceWire>,
+        accepted_event: Option<Object<OnlyId>>,
     }
-    let ReviewWire { id: review, version, state, release, milestone, evidence, accepted_event } = parse(body)?;
+    let ReviewWire { id: review, version, state, release, milestone, evidence: Object(evidence), accepted_event } =
+        parse(body)?;
     Ok(ReviewRecord {
         id: id(review)?,
         version: id(version)?,
         state: text(state)?,
-        release: release.understood()?,
+        release: release.0.understood()?,
         milestone: Some(milestone_of(milestone)?),
         evidence: Some((bundle_name(evidence.bundle)?, text(evidence.digest)?)),
-        accepted_event: accepted_event.map(|event| id(event.id)).transpose()?,
+        accepted_event: accepted_event.map(|event| id(event.0.id)).transpose()?,
     })
 }
 
@@ -156,20 +157,20 @@ pub(super) fn bundle(body: &[u8], plaintext_allowed: bool) -> Understood<BundleR
     struct BundleWire {
         bundle: String,
         digest: String,
-        release: OnlyId,
-        review: ReviewVersion,
-        artifacts: Vec<ArtifactWire>,
+        release: Object<OnlyId>,
+        review: Object<ReviewVersion>,
+        artifacts: Vec<Object<ArtifactWire>>,
         url: String,
     }
     let BundleWire { bundle, digest, release, review, artifacts, url } = parse(body)?;
     Ok(BundleRecord {
         bundle: bundle_name(bundle)?,
         digest: text(digest)?,
-        release_id: id(release.id)?,
-        review_version: id(review.version)?,
+        release_id: id(release.0.id)?,
+        review_version: id(review.0.version)?,
         artifacts: entries(artifacts)?
             .into_iter()
-            .map(|ArtifactWire { kind, digest }| {
+            .map(|Object(ArtifactWire { kind, digest })| {
                 Ok(Artifact { kind: text(kind)?, digest: digest.map(text).transpose()? })
             })
             .collect::<Understood<_>>()?,
@@ -188,23 +189,23 @@ pub(super) fn checklist(body: &[u8]) -> Understood<ChecklistRecord> {
     #[derive(Deserialize)]
     struct ChecklistWire {
         id: String,
-        release: OnlyId,
-        review: ReviewVersion,
+        release: Object<OnlyId>,
+        review: Object<ReviewVersion>,
         state: String,
-        items: Vec<ItemWire>,
+        items: Vec<Object<ItemWire>>,
         #[serde(default, deserialize_with = "present")]
         closure: ClosureField,
     }
     let ChecklistWire { id: checklist, release, review, state, items, closure } = parse(body)?;
     Ok(ChecklistRecord {
         id: id(checklist)?,
-        release_id: id(release.id)?,
-        review_version: id(review.version)?,
+        release_id: id(release.0.id)?,
+        review_version: id(review.0.version)?,
         state: progress(state, "Open", "Closed")?,
         open_items: entries(items)?
             .into_iter()
-            .filter(|item| !item.done)
-            .map(|item| id(item.id))
+            .filter(|Object(item)| !item.done)
+            .map(|Object(item)| id(item.id))
             .collect::<Understood<_>>()?,
         marking: marking(closure)?,
     })
@@ -215,8 +216,8 @@ pub(super) fn queue_entry(body: &[u8]) -> Understood<QueueRecord> {
     #[derive(Deserialize)]
     struct QueueWire {
         id: String,
-        release: OnlyId,
-        review: ReviewVersion,
+        release: Object<OnlyId>,
+        review: Object<ReviewVersion>,
         state: String,
         #[serde(default, deserialize_with = "present")]
         closure: ClosureField,
@@ -224,8 +225,8 @@ pub(super) fn queue_entry(body: &[u8]) -> Understood<QueueRecord> {
     let QueueWire { id: entry, release, review, state, closure } = parse(body)?;
     Ok(QueueRecord {
         id: id(entry)?,
-        release_id: id(release.id)?,
-        review_version: id(review.version)?,
+        release_id: id(release.0.id)?,
+        review_version: id(review.0.version)?,
         state: progress(state, "Pending", "Cleared")?,
         marking: marking(closure)?,
     })
@@ -247,10 +248,10 @@ pub(super) fn release(body: &[u8]) -> Understood<TrackerRecord> {
     #[derive(Deserialize)]
     struct TrackerWire<'a> {
         id: String,
-        release: ReleaseWire,
+        release: Object<ReleaseWire>,
         state: String,
         #[serde(default, deserialize_with = "present")]
-        milestone: Option<Option<MilestoneWire>>,
+        milestone: Option<Option<Object<MilestoneWire>>>,
         #[serde(borrow)]
         evidence: Vec<&'a RawValue>,
         #[serde(default, deserialize_with = "present")]
@@ -260,7 +261,7 @@ pub(super) fn release(body: &[u8]) -> Understood<TrackerRecord> {
     let marking = marking(closure)?;
     Ok(TrackerRecord {
         id: id(tracked)?,
-        release: release.understood()?,
+        release: release.0.understood()?,
         state: text(state)?,
         milestone: milestone_of(milestone)?,
         evidence: entries(evidence)?
@@ -282,7 +283,8 @@ fn evidence_link(raw: &RawValue, record_carries_none: bool) -> Understood<Eviden
         #[serde(default, deserialize_with = "present")]
         closure: ClosureField,
     }
-    let LinkWire { bundle, digest, url, closure } = serde_json::from_str(raw.get()).map_err(|_| NotTheContract)?;
+    let Object(link) = serde_json::from_str(raw.get()).map_err(|_| NotTheContract)?;
+    let LinkWire { bundle, digest, url, closure } = link;
     let marking = match marking(closure)? {
         Marking::NotCarried if !record_carries_none => Marking::Unmarked,
         told => told,
@@ -301,10 +303,10 @@ fn evidence_link(raw: &RawValue, record_carries_none: bool) -> Understood<Eviden
 pub(super) fn listed(body: &[u8]) -> Understood<Vec<String>> {
     #[derive(Deserialize)]
     struct Listing {
-        items: Vec<OnlyId>,
+        items: Vec<Object<OnlyId>>,
     }
     let Listing { items } = parse(body)?;
-    entries(items)?.into_iter().map(|item| id(item.id)).collect()
+    entries(items)?.into_iter().map(|Object(item)| id(item.id)).collect()
 }
 
 /// `{key, receivedAt}`, of which the key must be the one that was asked for.

@@ -1,6 +1,10 @@
 //! Taking a body apart that somebody else made.
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Most arrays and objects within each other.
 pub(in crate::providers) const DEPTH_MAX: usize = 64;
@@ -9,16 +13,35 @@ pub(in crate::providers) const DEPTH_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::providers) struct NotTheContract;
 
+/// An object: the derived `Deserialize` of a struct would take a list of its values, too.
+pub(in crate::providers) struct Object<T>(pub(in crate::providers) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
 /// Reads a body into owned values.
 ///
 /// # Errors
 /// It is no JSON object of this shape, or is too deep.
 pub(in crate::providers) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, NotTheContract> {
-    // The parser would take a list of values for an object, too.
-    if !body.trim_ascii_start().starts_with(b"{") || !is_shallow(body) {
+    if !is_shallow(body) {
         return Err(NotTheContract);
     }
-    serde_json::from_slice(body).map_err(|_| NotTheContract)
+    let Object(read) = serde_json::from_slice(body).map_err(|_| NotTheContract)?;
+    Ok(read)
 }
 
 /// Whether arrays and objects are at most [`DEPTH_MAX`] deep. Skipped fields are not bounded by the parser, and what is

@@ -100,7 +100,7 @@ pub(in crate::providers) enum Media {
 
 impl Media {
     /// The type without its parameters.
-    pub(super) fn of(content_type: Option<&[u8]>) -> Media {
+    pub(in crate::providers) fn of(content_type: Option<&[u8]>) -> Media {
         let whole = content_type.unwrap_or_default();
         let bare = whole.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         if bare.eq_ignore_ascii_case(b"application/json") {
@@ -114,7 +114,7 @@ impl Media {
 }
 
 /// Statuses that say all there is to say, whatever the body: the body is then not read.
-pub(super) fn by_status(
+pub(in crate::providers) fn by_status(
     status: u16,
     media: Media,
     dialect: &Dialect,
@@ -134,7 +134,7 @@ pub(super) fn by_status(
 }
 
 /// A 4xx in the media type of the system's own errors.
-pub(super) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T> {
+pub(in crate::providers) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T> {
     if (dialect.is_own)(body) {
         Came::Problem(status)
     } else {
@@ -144,7 +144,7 @@ pub(super) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T>
 
 /// A `Retry-After`: seconds, or a date of HTTP's one current format. At most an hour; one that is over, or that cannot
 /// be read, is none. A date is asked for the time, seconds are not.
-pub(super) fn retry_after(value: &str, now: impl FnOnce() -> Timestamp) -> Option<Duration> {
+pub(in crate::providers) fn retry_after(value: &str, now: impl FnOnce() -> Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.is_empty() {
         return None;

@@ -110,6 +110,8 @@ async fn nothing_secret_is_printed() {
         let refused = connect(&settings).err().unwrap();
         assert!(!format!("{refused} {refused:?}").contains("canary"));
     }
+    let header = crate::providers::rest::client::bearer(&SecretString::from(TOKEN)).unwrap();
+    assert!(!format!("{header:?}").contains(TOKEN), "nor does a client show its headers");
     settings.token = Some(SecretString::from(format!("{TOKEN}\n")));
     assert_eq!(read(&settings).await, Err(Trouble::Unavailable));
     assert_eq!(server.seen()[0].header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));

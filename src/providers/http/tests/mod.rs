@@ -1,5 +1,6 @@
 //! The adapter against sockets, in this process. What is not about the wire is tested beside what it is about.
 
+mod fuzz;
 mod hostile;
 mod limits;
 mod orders;

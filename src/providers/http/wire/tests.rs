@@ -21,6 +21,19 @@ fn a_thousand_links_and_no_more() {
     assert!(release(record(1001).as_bytes()).is_err());
 }
 
+#[test]
+fn a_list_is_no_object_wherever_it_stands() {
+    let entry = r#"{"id":"Q","release":{"id":"r"},"review":{"version":"3"},"state":"Pending","closure":null}"#;
+    assert!(queue_entry(entry.as_bytes()).is_ok());
+    for (object, list) in
+        [(r#"{"id":"r"}"#, r#"["r"]"#), (r#"{"version":"3"}"#, r#"["3"]"#), ("null", r#"["key","uid"]"#)]
+    {
+        assert!(queue_entry(entry.replace(object, list).as_bytes()).is_err(), "{list}");
+    }
+    assert!(release(LINKS.replace(r#"{"bundle":"b","digest":"d","url":"u"}"#, r#"["b","d","u"]"#).as_bytes()).is_err());
+    assert!(listed(br#"{"items":[["a"]]}"#).is_err());
+}
+
 proptest! {
     /// Whatever comes, it becomes a record that keeps the rules, or nothing.
     #[test]
