@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// A token of the owner `acme-bot`, of all scopes.
 pub const OWNER_TOKEN: &str = "github-owner-token";
-/// A token of `visitor`, who does not own the repositories.
+/// A token of `visitor`, who may not see the private repository `vault`. The emulation lets her, and whoever has a token that
+/// it does not know, write to the public `shop`: a missing permission and a revoked token there are for the fault proxy.
 pub const VISITOR_TOKEN: &str = "github-visitor-token";
 /// The owner of what is made here.
 pub const OWNER: &str = "acme-bot";
@@ -63,6 +64,18 @@ impl GitHub {
     /// The description's base URL, as an adapter is given it.
     pub fn url(&self) -> String {
         self.front.url(0)
+    }
+
+    /// A new milestone of a repository; gives its path. The description, which is an allow-list, has no call for it.
+    pub async fn milestone(&self, repository: &str, title: &str) -> String {
+        let made = self.admin.post(&format!("/repos/{OWNER}/{repository}/milestones"), &json!({"title": title})).await;
+        format!("/repos/{OWNER}/{repository}/milestones/{}", made.expect(201)["number"])
+    }
+
+    /// A new issue of the repository `shop`; gives its path.
+    pub async fn issue(&self, issue: &Value) -> String {
+        let made = self.admin.post(&format!("/repos/{OWNER}/shop/issues"), issue).await;
+        format!("/repos/{OWNER}/shop/issues/{}", made.expect(201)["number"])
     }
 
     /// Through the description, with this token.
@@ -128,7 +141,7 @@ impl Slack {
 
     /// The id of a channel.
     pub async fn channel(&self, name: &str) -> String {
-        let all = self.bot.get("/api/conversations.list").await.expect(200);
+        let all = self.bot.post("/api/conversations.list", &json!({})).await.expect(200);
         let named = all["channels"].as_array().into_iter().flatten().find(|channel| channel["name"] == name);
         named
             .and_then(|channel| channel["id"].as_str())
@@ -138,8 +151,8 @@ impl Slack {
 
     /// What a channel holds, newest first.
     pub async fn messages(&self, channel: &str) -> Vec<Value> {
-        let path = format!("/api/conversations.history?channel={channel}&include_all_metadata=true");
-        let all = self.bot.get(&path).await.expect(200);
+        let ask = json!({"channel": channel, "include_all_metadata": true});
+        let all = self.bot.post("/api/conversations.history", &ask).await.expect(200);
         all["messages"].as_array().cloned().unwrap_or_else(|| panic!("no messages: {all}"))
     }
 }

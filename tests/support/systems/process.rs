@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to be ready: far longer than any takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The server runs in front; beside it, the end of the pipe is waited for. Whichever ends first ends the group.
 const LIFELINE: &str = r#"exec 3<&0

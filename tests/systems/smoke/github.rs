@@ -8,22 +8,15 @@ use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 
-async fn milestone(github: &GitHub) -> i64 {
-    let made = github.client(OWNER_TOKEN).post("/repos/acme-bot/shop/milestones", &json!({"title": "1.4"})).await;
-    made.expect(201)["number"].as_i64().expect("a number")
-}
-
 #[tokio::test]
 async fn a_milestone_and_an_issue_are_closed() {
     let Some(github) = GitHub::start().await else { return };
     let client = github.client(OWNER_TOKEN);
-    let number = milestone(&github).await;
-    let path = format!("/repos/acme-bot/shop/milestones/{number}");
+    let path = github.milestone("shop", "1.4").await;
     assert_eq!(client.patch(&path, &json!({"state": "closed"})).await.expect(200)["state"], "closed");
     assert_eq!(github.admin.get(&path).await.expect(200)["state"], "closed", "the truth behind");
 
-    let issue = client.post("/repos/acme-bot/shop/issues", &json!({"title": "Release 1.4"})).await.expect(201);
-    let issue = format!("/repos/acme-bot/shop/issues/{}", issue["number"]);
+    let issue = github.issue(&json!({"title": "Release 1.4"})).await;
     let close = json!({"state": "closed", "state_reason": "completed"});
     assert_eq!(client.patch(&issue, &close).await.expect(200)["state"], "closed");
     github.behind.tell();
@@ -34,7 +27,7 @@ async fn a_milestone_and_an_issue_are_closed() {
 async fn what_the_description_does_not_know_is_refused_before_it_gets_there() {
     let Some(github) = GitHub::start().await else { return };
     let client = github.client(OWNER_TOKEN);
-    let path = format!("/repos/acme-bot/shop/milestones/{}", milestone(&github).await);
+    let path = github.milestone("shop", "1.4").await;
     for bad in [json!({"state": "approved"}), json!({"stat": "closed"})] {
         assert_eq!(client.patch(&path, &bad).await.status, 422, "{bad}");
     }
@@ -44,15 +37,18 @@ async fn what_the_description_does_not_know_is_refused_before_it_gets_there() {
 }
 
 #[tokio::test]
-async fn tokens_are_told_apart() {
+async fn who_has_no_token_or_may_not_see_is_refused() {
     let Some(github) = GitHub::start().await else { return };
-    let path = format!("/repos/acme-bot/shop/milestones/{}", milestone(&github).await);
     let close = json!({"state": "closed"});
-    let refused = github.client(VISITOR_TOKEN).patch(&path, &close).await;
-    assert!(matches!(refused.status, 403 | 404), "{}: {}", refused.status, refused.text);
-    let anonymous = Http::new(github.url()).with("user-agent", "test").patch(&path, &close).await;
+    let open = github.milestone("shop", "1.4").await;
+    let anonymous = Http::new(github.url()).with("user-agent", "test").patch(&open, &close).await;
     assert_eq!(anonymous.status, 401, "{}", anonymous.text);
-    assert_eq!(github.admin.get(&path).await.expect(200)["state"], "open");
+    let private = github.milestone("vault", "1.4").await;
+    let stranger = github.client(VISITOR_TOKEN).patch(&private, &close).await;
+    assert!(stranger.status == 403, "{}: {}", stranger.status, stranger.text);
+    for path in [open, private] {
+        assert_eq!(github.admin.get(&path).await.expect(200)["state"], "open");
+    }
 }
 
 #[tokio::test]
@@ -66,7 +62,7 @@ async fn an_app_gets_a_token_for_its_installation() {
         Http::new(github.behind.url(0)).with("user-agent", "test").with("authorization", &format!("Bearer {jwt}"));
     let token = app.post(&format!("/app/installations/{}/access_tokens", APP.1), &json!({})).await.expect(201);
     let token = token["token"].as_str().expect("a token").to_owned();
-    let path = format!("/repos/acme-bot/shop/milestones/{}", milestone(&github).await);
+    let path = github.milestone("shop", "1.4").await;
     github.client(&token).patch(&path, &json!({"state": "closed"})).await.expect(200);
 }
 
