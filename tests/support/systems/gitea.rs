@@ -34,7 +34,9 @@ impl Gitea {
         cli().args(create).args(["--password", PASSWORD, "--email", "robin@example.test"]).finish(&home).await;
         let scopes = ["admin", "user", "generate-access-token", "--raw", "--token-name", "all", "--scopes", "all"];
         let printed = cli().args(scopes).args(["--username", ADMIN]).finish(&home).await;
-        let token = printed.lines().last().expect("a token").trim().to_owned();
+        // A warning may stand before it or behind it.
+        let is_token = |line: &&str| line.len() == 40 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let token = printed.lines().map(str::trim).find(is_token).expect("a token").to_owned();
 
         let admin = Http::new(server.url(0)).with("authorization", &format!("token {token}"));
         let mut gitea = Gitea { server, admin, token };
