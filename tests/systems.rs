@@ -16,8 +16,10 @@ mod smoke {
     mod gitea;
     mod github;
     mod jira;
+    mod line;
     mod nats;
     mod oci;
+    mod process;
     mod proxy;
     mod proxy_servers;
     mod redmine;

@@ -194,18 +194,17 @@ impl Running {
 
     /// What its processes have in memory, in MiB.
     pub fn resident(&self) -> u64 {
-        let Some(child) = &self.child else { return 0 };
-        let group = child.id().to_string();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let kib = processes.filter_map(|process| {
-            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // Behind the name, which may hold anything: state, parent, group.
-            let in_group = stat.rsplit_once(") ")?.1.split(' ').nth(2)? == group;
-            let status = in_group.then(|| std::fs::read_to_string(process.path().join("status")).ok())??;
+        let kib = |process: &PathBuf| {
+            let status = std::fs::read_to_string(process.join("status")).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
             line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-        });
-        kib.sum::<u64>() / 1024
+        };
+        self.group().map_or(0, |group| processes(group).iter().filter_map(kib).sum::<u64>() / 1024)
+    }
+
+    /// The process group that it runs in.
+    pub fn group(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     fn log_file(&self) -> PathBuf {
@@ -230,6 +229,19 @@ impl Running {
             format!("measured: {}: ready in {} ms, {} MiB\n", self.system, self.ready.as_millis(), self.resident());
         let _ = std::io::stdout().write_all(line.as_bytes());
     }
+}
+
+/// The processes of a group, as directories below `/proc`; those that have ended and wait for their parents do not count.
+pub fn processes(group: u32) -> Vec<PathBuf> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let member = |process: &PathBuf| {
+        let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+        // Behind the name, which may hold anything: state, parent, group.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let alive = fields.next()? != "Z";
+        (alive && fields.nth(1)?.parse() == Ok(group)).then_some(())
+    };
+    all.map(|entry| entry.path()).filter(|process| member(process).is_some()).collect()
 }
 
 impl Drop for Running {
