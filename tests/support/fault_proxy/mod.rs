@@ -121,6 +121,15 @@ struct Shared {
     remembered: Mutex<HashMap<String, Held>>,
 }
 
+/// How long a test waits for what is to come, before it fails: far longer than anything should take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something, but not for ever.
+pub async fn patiently<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, awaited).await;
+    came.unwrap_or_else(|_| panic!("{what}: not so after {PATIENCE:?}"))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -203,7 +203,8 @@ impl Gate {
     /// Waits until so many requests have come to it.
     pub async fn reached_by(&self, requests: usize) {
         let mut waiting = self.waiting.subscribe();
-        waiting.wait_for(|count| *count >= requests).await.expect("the gate is there");
+        let reached = waiting.wait_for(|count| *count >= requests);
+        super::patiently("requests at a gate", reached).await.expect("the gate is there");
     }
 
     pub(super) async fn pass(&self) {

@@ -66,7 +66,8 @@ impl Line {
 
     /// Waits until so many bytes of the server's were lost: it has replied, and nobody knows.
     pub async fn lost(&self, bytes: usize) {
-        self.lost.subscribe().wait_for(|lost| *lost >= bytes).await.expect("the line is there");
+        let mut lost = self.lost.subscribe();
+        super::patiently("lost bytes", lost.wait_for(|lost| *lost >= bytes)).await.expect("the line is there");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The line for what is not HTTP, in front of a server that says everything again.
 
+use crate::fault_proxy::patiently;
 use crate::fault_proxy::tcp::{Line, Mode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,7 @@ async fn say(stream: &mut TcpStream, text: &str) {
 
 async fn hear(stream: &mut TcpStream, bytes: usize) -> String {
     let mut heard = vec![0; bytes];
-    stream.read_exact(&mut heard).await.expect("an echo");
+    patiently("an echo", stream.read_exact(&mut heard)).await.expect("an echo");
     String::from_utf8(heard).expect("text")
 }
 
@@ -71,7 +72,8 @@ async fn a_cut_ends_open_connections_and_spares_new_ones() {
     say(&mut stream, "one").await;
     assert_eq!(hear(&mut stream, 3).await, "one");
     line.cut();
-    assert!(matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_)));
+    let ended = patiently("the end", stream.read(&mut [0; 8])).await;
+    assert!(matches!(ended, Ok(0) | Err(_)));
     let mut stream = TcpStream::connect(line.address()).await.expect("a connection");
     say(&mut stream, "two").await;
     assert_eq!(hear(&mut stream, 3).await, "two");

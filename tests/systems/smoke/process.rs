@@ -1,5 +1,6 @@
 //! A server ends with its test, whole, and leaves nothing.
 
+use crate::fault_proxy::patiently;
 use crate::systems::process::{Launch, Running, processes};
 
 /// A server of two processes.
@@ -15,21 +16,26 @@ fn sleeping(group: u32) -> bool {
     processes(group).iter().filter(|process| is_sleep(process)).count() == 2
 }
 
+async fn until(what: &str, so: impl Fn() -> bool) {
+    let there = async {
+        while !so() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    patiently(what, there).await;
+}
+
 /// Its end is that of a pipe, and that is what happens too when the test's process is killed: nothing sends a signal.
 #[tokio::test]
 async fn all_of_it_ends_with_the_pipe_and_its_directory_goes() {
     let mut server = Running::prepare("sleepers", 1);
     server.launch(sleepers(), async || true).await;
     let (home, group) = (server.home().to_owned(), server.group().expect("it runs"));
-    while !sleeping(group) {
-        tokio::task::yield_now().await;
-    }
+    until("two sleepers", || sleeping(group)).await;
     assert!(home.join("server.log").is_file());
     drop(server);
     // The shell is waited for; its children are killed by the same signal, and end at their own time.
-    while !processes(group).is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("the end of all", || processes(group).is_empty()).await;
     assert!(!home.exists());
 }
 

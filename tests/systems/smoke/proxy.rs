@@ -1,6 +1,6 @@
 //! The fault proxy itself, in front of a server of a few lines that counts.
 
-use crate::fault_proxy::{Answer, Cut, FaultProxy, Gate, Then, When};
+use crate::fault_proxy::{Answer, Cut, FaultProxy, Gate, Then, When, patiently};
 use crate::systems::http::Http;
 use axum::Router;
 use axum::extract::State;
@@ -42,6 +42,16 @@ impl Bench {
 
     fn writes(&self) -> usize {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a write that nobody waits for.
+    async fn written(&self, writes: usize) {
+        let there = async {
+            while self.writes() < writes {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        patiently("a write", there).await;
     }
 
     /// Each request: method, what was served, what was told, the fault.
@@ -146,9 +156,7 @@ async fn what_is_delayed_or_held_happens_though_nobody_waits() {
     assert_eq!(bench.client.send("PATCH", "/delayed", "").await.status, 200);
     assert_eq!(bench.writes(), 1, "the held one has not happened");
     gate.open();
-    while bench.writes() < 2 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    bench.written(2).await;
 }
 
 #[tokio::test]
@@ -164,12 +172,9 @@ async fn a_reply_is_held_after_the_deed() {
     assert_eq!(caller.await.expect("it ends").status, 200);
     bench.proxy.heal();
     bench.proxy.on(When::any(), Then::DelayAfter(Duration::from_secs(3600)));
-    let mut waiting = Box::pin(bench.raw());
-    while bench.writes() < 2 {
-        tokio::select! {
-            _ = &mut waiting => panic!("a reply"),
-            () = tokio::time::sleep(Duration::from_millis(2)) => {}
-        }
+    tokio::select! {
+        _ = bench.raw() => panic!("a reply"),
+        () = bench.written(2) => {}
     }
 }
 
