@@ -49,6 +49,10 @@ crds: ## write crds/ anew from the Rust types
 controlplane: ## the API server that tests and demo use; five minutes the first time
 	@./tests/controlplane/build.sh
 
+.PHONY: systems
+systems: ## the real servers that adapters are tested against; fifteen to twenty-five minutes the first time
+	@./tests/systems/build.sh
+
 .PHONY: clean
 clean: ## remove everything that was built
 	cargo clean

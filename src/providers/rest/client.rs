@@ -91,7 +91,7 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
     Ok(headers)
 }
 
-pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
+pub(in crate::providers) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
     let token = token.expose_secret().trim_ascii();
     if !(1..=TOKEN_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Token);
