@@ -46,13 +46,17 @@ pub struct IntakeTerms {
 /// What this process remembers of a closure between passes, and a restart forgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
-    /// How long ago this process first saw the stored intent.
+    /// How long ago this process first saw the stored intent, or that another object of the closure may have announced;
+    /// counted anew after an announcement of its own of unknown fate.
     pub intent_seen_for: Duration,
     /// The step whose write had no effect, and in how many passes in a row.
     pub ineffective: Option<(Step, u8)>,
     /// The last announcement found the intake away. The next pass looks whether it is back before it stores an intent,
     /// so that a long outage costs no status write per try.
     pub intake_away: bool,
+    /// The last pass waited for an announcement of another pass or object to settle: that time counts on, also where no
+    /// intent is stored.
+    pub settling: bool,
 }
 
 /// All that is fixed for a pass.
@@ -155,6 +159,7 @@ pub struct Pass {
     /// What to remember for the next pass.
     ineffective: Option<(Step, u8)>,
     intake: Presence,
+    settling: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +200,7 @@ impl Pass {
             ending: None,
             ineffective: None,
             intake: Presence::Unknown,
+            settling: false,
         }
     }
 
@@ -226,7 +232,8 @@ impl Pass {
     #[must_use]
     pub fn into_parts(self) -> (Ledger, Memory) {
         let intake_away = matches!(self.intake, Presence::Away(_));
-        (self.ledger, Memory { intent_seen_for: Duration::ZERO, ineffective: self.ineffective, intake_away })
+        let Pass { ledger, ineffective, settling, .. } = self;
+        (ledger, Memory { intent_seen_for: Duration::ZERO, ineffective, intake_away, settling })
     }
 
     /// Takes a look in. `epoch` is what [`Pass::epoch`] was when its request went out.

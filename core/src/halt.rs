@@ -78,18 +78,20 @@ pub fn resolve(ledger: &mut Ledger, resolution: &Resolution, now: Timestamp) -> 
     ledger.halts.drain(..surplus);
     ledger.episode += 1;
     ledger.retry = None;
+    // What the intake itself has acknowledged meanwhile, a person's word does not undo.
+    let open = !ledger.step(Step::NotifyCoordinator).outcome.is_settled();
     match (decision, handoff) {
         (Decision::Abandon, _) => return Released::Abandoned,
-        (Decision::Resume, Some(Handoff::Delivered)) => {
+        (Decision::Resume, Some(Handoff::Delivered)) if open => {
             let step = ledger.step_mut(Step::NotifyCoordinator);
             step.outcome = Outcome::Unconfirmed;
             step.at = Some(now);
         }
         // Nothing arrived: the intent is void, and the announcement may be made once.
-        (Decision::Resume, Some(Handoff::NotDelivered)) => {
+        (Decision::Resume, Some(Handoff::NotDelivered)) if open => {
             *ledger.step_mut(Step::NotifyCoordinator) = super::ledger::StepRecord::pending(Step::NotifyCoordinator);
         }
-        (Decision::Resume, None) => {}
+        (Decision::Resume, _) => {}
     }
     Released::Resumed
 }
@@ -104,5 +106,27 @@ mod tests {
         assert_ne!(id("u1", 0), id("u1", 1));
         assert_ne!(id("u1", 0), id("u2", 0));
         assert!(id("u1", 0).starts_with("h-") && id("u1", 0).len() == 22);
+    }
+
+    #[test]
+    fn a_word_on_the_handoff_does_not_undo_what_the_intake_acknowledged() {
+        for (handoff, open) in [(Handoff::Delivered, Outcome::Unconfirmed), (Handoff::NotDelivered, Outcome::Pending)] {
+            for (stored, expected) in [(Outcome::Intended, open), (Outcome::Changed, Outcome::Changed)] {
+                let mut ledger = Ledger::default().checked().unwrap();
+                ledger.step_mut(Step::NotifyCoordinator).outcome = stored;
+                ledger.halt = Some(Halt {
+                    id: id("u1", 0),
+                    cause: Reason::NotificationUncertain,
+                    at: Timestamp::UNIX_EPOCH,
+                    packet_ref: NameRef { name: id("u1", 0) },
+                    findings: Vec::new(),
+                    findings_omitted: None,
+                });
+                let (halt_id, handoff) = (id("u1", 0), Some(handoff));
+                let resolution = Resolution { decision: Decision::Resume, halt_id, handoff, resolved_by: None };
+                assert_eq!(resolve(&mut ledger, &resolution, Timestamp::UNIX_EPOCH), Released::Resumed);
+                assert_eq!(ledger.step(Step::NotifyCoordinator).outcome, expected);
+            }
+        }
     }
 }

@@ -205,7 +205,8 @@ async fn work(
     };
     let mut remembered = context.recall(&subject.uid);
     let intended = draft.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-    remembered.intent_since = intended.then(|| remembered.intent_since.unwrap_or_else(Instant::now));
+    remembered.intent_since =
+        (intended || remembered.memory.settling).then(|| remembered.intent_since.unwrap_or_else(Instant::now));
     let brief = brief(subject, accepted, &resolved, &remembered);
 
     let mut pass = Pass::begin(std::mem::take(&mut draft.ledger));
@@ -327,8 +328,14 @@ async fn finish(
         Decision::Wait(wait) => {
             let progressed = draft.settled() < pass.ledger().settled();
             draft.take(&pass, brief, standing_of(&wait));
+            if pass.may_have_announced() {
+                remembered.intent_since = None;
+            }
             let (_, memory) = pass.into_parts();
             remembered.memory = memory;
+            if memory.settling {
+                remembered.intent_since.get_or_insert_with(Instant::now);
+            }
             remembered.attempts = if progressed { 1 } else { remembered.attempts + 1 };
             remembered.waiting_since.get_or_insert_with(Instant::now);
             let pause = pause(resolved, remembered.attempts, wait.retry_after);

@@ -3,13 +3,24 @@
 use super::*;
 
 impl Pass {
+    /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
+    /// anew.
+    #[must_use]
+    pub fn may_have_announced(&self) -> bool {
+        self.announced
+    }
+
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
+        let in_doubt = foreign || self.others_may_have_announced(brief);
+        let is_settled = brief.memory.intent_seen_for >= brief.intake.settling;
         match self.delivery(brief, now) {
             Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
                 Decision::Halt(vec![self.uncertain(brief)])
             }
+            // The announcement of an earlier object left no intent here, and may be under way all the same.
+            Delivery::Lookup if in_doubt && !is_settled => self.look_up(brief, true, now),
             _ if self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Pending => match self.intake {
                 Presence::Unknown if brief.memory.intake_away => Decision::Probe,
                 Presence::Away(why) => self.wait_for(System::Intake, why, now),
@@ -18,23 +29,30 @@ impl Pass {
                     Decision::Persist
                 }
             },
-            Delivery::Lookup => match self.answer {
-                None => Decision::Ask,
-                Some(Answer::There) => {
-                    let outcome = if foreign { Outcome::Unconfirmed } else { Outcome::AlreadyDone };
-                    self.settle_handoff(brief, outcome, now);
-                    Decision::Done
-                }
-                Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
-                Some(Answer::NotThere) if foreign && brief.memory.intent_seen_for < brief.intake.settling => {
-                    let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
-                    self.begin_wait(vec![System::Intake], now);
-                    let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
-                    Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
-                }
-                Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
-            },
+            Delivery::Lookup => self.look_up(brief, false, now),
             Delivery::IdempotencyKey | Delivery::None => self.write(brief, Step::NotifyCoordinator, now),
+        }
+    }
+
+    /// Announces where the intake, asked, does not have the handoff; where one may be under way, not before it settled.
+    fn look_up(&mut self, brief: &Brief, is_unsettled: bool, now: Timestamp) -> Decision {
+        match self.answer {
+            None => Decision::Ask,
+            Some(Answer::There) => {
+                let foreign = self.is_intent_foreign();
+                let outcome = if foreign { Outcome::Unconfirmed } else { Outcome::AlreadyDone };
+                self.settle_handoff(brief, outcome, now);
+                Decision::Done
+            }
+            Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
+            Some(Answer::NotThere) if is_unsettled => {
+                let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
+                self.settling = true;
+                self.begin_wait(vec![System::Intake], now);
+                let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
+                Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
+            }
+            Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
         }
     }
 

@@ -175,7 +175,14 @@ fn a_key_is_relied_on_for_half_of_its_window_and_no_longer() {
 fn where_keys_expire_another_object_of_the_closure_makes_them_worthless() {
     let window = Some(60 * MINUTE);
     assert!(is_uncertain(&announce(&brief(Delivery::IdempotencyKey, false, window), ledger(), "another", false).1));
-    assert!(is_announcement(&announce(&brief(Delivery::IdempotencyKey, true, window), ledger(), "another", false).1));
+    let mut asks = brief(Delivery::IdempotencyKey, true, window);
+    let (waited, waits) = announce(&asks, ledger(), "another", false);
+    assert!(matches!(waits, Decision::Wait(wait) if wait.reason == Reason::NotificationSettling));
+    assert_eq!(waited.ledger().step(Step::NotifyCoordinator).outcome, Outcome::Pending, "and nothing is stored for it");
+    asks.memory = waited.into_parts().1;
+    assert!(asks.memory.settling);
+    asks.memory.intent_seen_for = asks.intake.settling;
+    assert!(is_announcement(&announce(&asks, ledger(), "another", false).1));
     let (pass, end) = announce(&brief(Delivery::IdempotencyKey, true, window), ledger(), "another", true);
     assert_eq!((end, pass.ledger().step(Step::NotifyCoordinator).outcome), (Decision::Done, Outcome::AlreadyDone));
     assert!(is_announcement(&announce(&brief(Delivery::IdempotencyKey, false, None), ledger(), "another", false).1));
@@ -230,6 +237,7 @@ fn an_announcement_of_unknown_fate_keeps_its_intent() {
     let brief = brief(Delivery::None, false, None);
     let (mut pass, _) = announce(&brief, ledger(), OWN, false);
     pass.wrote(&brief, Wrote::Unknown(Trouble::Unavailable.into()), now());
+    assert!(pass.may_have_announced(), "so that the settling time counts anew");
     assert!(matches!(pass.next(&brief, now()), Decision::Wait(_)));
     assert_eq!(pass.ledger().step(Step::NotifyCoordinator).outcome, Outcome::Intended);
 }
