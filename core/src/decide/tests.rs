@@ -237,6 +237,7 @@ fn an_announcement_of_unknown_fate_keeps_its_intent() {
     let brief = brief(Delivery::None, false, None);
     let (mut pass, _) = announce(&brief, ledger(), OWN, false);
     pass.wrote(&brief, Wrote::Unknown(Trouble::Unavailable.into()), now());
+    assert!(pass.may_have_announced(), "so that the settling time counts anew");
     assert!(matches!(pass.next(&brief, now()), Decision::Wait(_)));
     assert_eq!(pass.ledger().step(Step::NotifyCoordinator).outcome, Outcome::Intended);
 }
