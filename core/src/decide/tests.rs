@@ -131,7 +131,7 @@ fn intended(ago: Duration) -> Ledger {
 /// Plays a pass up to its first word on the announcement: everything is seen and done; the intake, asked, says this.
 fn announce(brief: &Brief, ledger: Ledger, uid: &str, has_it: bool) -> (Pass, Decision) {
     let mut pass = Pass::begin(ledger);
-    loop {
+    for _ in 0..60 {
         match pass.next(brief, now()) {
             Decision::Observe(..) => {
                 let epoch = pass.epoch();
@@ -142,6 +142,7 @@ fn announce(brief: &Brief, ledger: Ledger, uid: &str, has_it: bool) -> (Pass, De
             end => return (pass, end),
         }
     }
+    panic!("it does not end")
 }
 
 fn is_announcement(decision: &Decision) -> bool {

@@ -216,7 +216,7 @@ fn an_intent_is_taken_back_only_when_nothing_went_out() {
 fn a_reopened_source_between_intent_and_announcement_takes_the_intent_back() {
     let mut play = play(world(Delivery::IdempotencyKey, true));
     while play.log.last().is_none_or(|line| line != "persist") {
-        play.step();
+        assert_eq!(play.step(), None, "it ends too soon");
     }
     assert_eq!((play.pass.epoch(), play.pass.has_written()), (1, false), "an intent is an effect, and no write");
     play.world.review().state = text("Reopened");
