@@ -46,7 +46,8 @@ pub struct IntakeTerms {
 /// What this process remembers of a closure between passes, and a restart forgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
-    /// How long ago this process first saw the stored intent.
+    /// How long ago this process first saw the stored intent, or last announced without learning what became of it
+    /// ([`Pass::may_have_announced`]): nothing of it is known to be under way for longer.
     pub intent_seen_for: Duration,
     /// The step whose write had no effect, and in how many passes in a row.
     pub ineffective: Option<(Step, u8)>,
@@ -220,6 +221,12 @@ impl Pass {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.epoch > u32::from(self.intent_is_ours)
+    }
+
+    /// Whether an announcement of this pass went out of which nothing more is known.
+    #[must_use]
+    pub fn may_have_announced(&self) -> bool {
+        self.announced
     }
 
     /// Ends the pass: the ledger, and what the process is to remember.

@@ -78,8 +78,11 @@ pub fn resolve(ledger: &mut Ledger, resolution: &Resolution, now: Timestamp) -> 
     ledger.halts.drain(..surplus);
     ledger.episode += 1;
     ledger.retry = None;
+    // An acknowledgement that was stored on the halt is a fact, whatever is said of it: a settled step never goes back.
+    let acknowledged = ledger.step(Step::NotifyCoordinator).outcome.is_settled();
     match (decision, handoff) {
         (Decision::Abandon, _) => return Released::Abandoned,
+        (Decision::Resume, _) if acknowledged => {}
         (Decision::Resume, Some(Handoff::Delivered)) => {
             let step = ledger.step_mut(Step::NotifyCoordinator);
             step.outcome = Outcome::Unconfirmed;
@@ -104,5 +107,22 @@ mod tests {
         assert_ne!(id("u1", 0), id("u1", 1));
         assert_ne!(id("u1", 0), id("u2", 0));
         assert!(id("u1", 0).starts_with("h-") && id("u1", 0).len() == 22);
+    }
+
+    #[test]
+    fn an_acknowledgement_stands_whatever_a_coordinator_says() {
+        let now = Timestamp::UNIX_EPOCH;
+        for said in [Handoff::Delivered, Handoff::NotDelivered] {
+            let mut ledger = Ledger::default().checked().unwrap();
+            ledger.step_mut(Step::NotifyCoordinator).outcome = Outcome::Changed;
+            let packet_ref = NameRef { name: "h".to_owned() };
+            let (cause, findings) = (Reason::NotificationUncertain, Vec::new());
+            ledger.halt =
+                Some(Halt { id: "h".to_owned(), cause, at: now, packet_ref, findings, findings_omitted: None });
+            let (decision, halt_id) = (Decision::Resume, "h".to_owned());
+            let resolution = Resolution { decision, halt_id, handoff: Some(said), resolved_by: None };
+            assert_eq!(resolve(&mut ledger, &resolution, now), Released::Resumed);
+            assert_eq!(ledger.step(Step::NotifyCoordinator).outcome, Outcome::Changed);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a process remembers of a closure between passes, and how long it pauses.
 
-use crate::closure::decide::Memory;
+use crate::closure::decide::{Memory, Pass};
 use crate::closure::ids::Step;
 use crate::closure::ledger::{Ledger, Outcome};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 pub struct Remembered {
     /// For the core.
     memory: Memory,
-    /// When the stored intent was first seen.
+    /// When the stored intent was first seen since anything was last announced.
     intent_since: Option<Instant>,
     /// Passes in a row that ended waiting.
     attempts: u32,
@@ -28,9 +28,13 @@ impl Remembered {
         Memory { intent_seen_for, ..self.memory }
     }
 
-    /// A pass ended waiting, having settled something or not, with this to remember.
-    pub fn waits(&mut self, memory: Memory, progressed: bool) {
-        self.memory = memory;
+    /// A pass ended waiting, having settled something or not.
+    pub fn waits(&mut self, pass: Pass, progressed: bool) {
+        if pass.may_have_announced() {
+            // Its own announcement is under way for as long as anybody else's.
+            self.intent_since = None;
+        }
+        self.memory = pass.into_parts().1;
         self.attempts = if progressed { 1 } else { self.attempts + 1 };
         self.waiting_since.get_or_insert_with(Instant::now);
     }

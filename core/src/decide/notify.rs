@@ -1,13 +1,14 @@
 //! The announcement: what each kind of intake demands before it, and what is remembered of it.
 
 use super::*;
+use crate::halt;
 
 impl Pass {
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
         match self.delivery(brief, now) {
-            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
+            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once(brief)) => {
                 Decision::Halt(vec![self.uncertain(brief)])
             }
             _ if self.ledger.step(Step::NotifyCoordinator).outcome == Outcome::Pending => match self.intake {
@@ -72,7 +73,8 @@ impl Pass {
     }
 
     /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
-    /// queue entry was found cleared on a system that carries no markers.
+    /// queue entry, which is cleared before anything is announced, was cleared by somebody else. Where people did every step,
+    /// an object that announced left its mark nowhere.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
         let key = brief.accepted.key().as_str();
         let bundle = &brief.accepted.evidence().bundle;
@@ -87,13 +89,17 @@ impl Pass {
             .flatten()
             .chain(links.filter(|link| link.bundle == *bundle).map(|link| &link.marking))
             .any(|marking| matches!(marking, Marking::By(marker) if marker.key == key && marker.uid != brief.uid));
-        by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
+        let cleared = self.ledger.step(Step::ClearQueueEntry).outcome;
+        by_another || matches!(cleared, Outcome::Unconfirmed | Outcome::AlreadyDone)
     }
 
-    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
-    /// that is either this pass's own or has been turned into a new halt.
-    pub(super) fn may_send_once(&self) -> bool {
-        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
+    /// Whether a coordinator said, of a halt of this very object, that nothing arrived, and nothing was sent since: an
+    /// intent that was stored after that is either this pass's own or has been turned into a new halt. What was said of
+    /// another object's halt, which this one took over, is that object's permission: two would send once each.
+    pub(super) fn may_send_once(&self, brief: &Brief) -> bool {
+        let own = self.ledger.episode.checked_sub(1).map(|episode| halt::id(&brief.uid, episode));
+        let last = self.ledger.halts.last();
+        last.is_some_and(|last| last.handoff == Some(Handoff::NotDelivered) && own.as_ref() == Some(&last.id))
     }
 
     pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {
