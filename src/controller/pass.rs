@@ -198,8 +198,11 @@ async fn work(
     let mut host = Cluster { context, subject, brief: &brief, resolved: &resolved, draft: &mut draft };
     let (pass, end) = match drive::work(&mut host, &brief, systems, ledger).await {
         Ok(came) => came,
-        Err(Stopped::Changed) => return Ok((Ending::Conflict, Next::AtOnce)),
-        Err(Stopped::LeaseTooShort) => return Ok((Ending::Conflict, Next::After(Duration::from_secs(1)))),
+        Err(Stopped::Superseded) => return Ok((Ending::Conflict, Next::AtOnce)),
+        // The watch wakes it when it has caught up; until then there is no use in asking the systems over and over.
+        Err(Stopped::Changed | Stopped::LeaseTooShort) => {
+            return Ok((Ending::Conflict, Next::After(Duration::from_secs(1))));
+        }
         Err(Stopped::Failed(error)) => return Err(error.into()),
     };
     finish(context, subject, &brief, &resolved, draft, pass, end, remembered).await

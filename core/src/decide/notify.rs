@@ -1,6 +1,7 @@
 //! The announcement: what each kind of intake demands before it, and what is remembered of it.
 
 use super::*;
+use crate::halt;
 
 impl Pass {
     /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
@@ -16,7 +17,7 @@ impl Pass {
         let in_doubt = foreign || self.others_may_have_announced(brief);
         let is_settled = brief.memory.intent_seen_for >= brief.intake.settling;
         match self.delivery(brief, now) {
-            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
+            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once(brief)) => {
                 Decision::Halt(vec![self.uncertain(brief)])
             }
             // The announcement of an earlier object left no intent here, and may be under way all the same.
@@ -108,10 +109,13 @@ impl Pass {
         by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
     }
 
-    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
-    /// that is either this pass's own or has been turned into a new halt.
-    pub(super) fn may_send_once(&self) -> bool {
-        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
+    /// Whether a coordinator said, of a halt of this very object, that nothing arrived, and nothing was sent since: an
+    /// intent that was stored after that is either this pass's own or has been turned into a new halt. What was said of
+    /// another object's halt, which this one took over, is that object's permission: two would send once each.
+    pub(super) fn may_send_once(&self, brief: &Brief) -> bool {
+        let own = self.ledger.episode.checked_sub(1).map(|episode| halt::id(&brief.uid, episode));
+        let last = self.ledger.halts.last();
+        last.is_some_and(|last| last.handoff == Some(Handoff::NotDelivered) && own.as_ref() == Some(&last.id))
     }
 
     pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {

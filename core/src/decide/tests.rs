@@ -196,8 +196,9 @@ fn an_intake_that_can_be_asked_nothing_is_told_once() {
     assert!(is_uncertain(&announce(&brief, intended(MINUTE), OWN, false).1));
     assert!(is_uncertain(&announce(&brief, ledger(), "another", false).1));
     let mut permitted = ledger();
+    permitted.episode = 1;
     permitted.halts.push(PastHalt {
-        id: "h-1".to_owned(),
+        id: crate::halt::id(OWN, 0),
         cause: Reason::NotificationUncertain,
         at: now(),
         packet_ref: NameRef { name: "h-1".to_owned() },
@@ -206,7 +207,9 @@ fn an_intake_that_can_be_asked_nothing_is_told_once() {
         resolved_by: None,
         resolved_at: now(),
     });
-    assert!(is_announcement(&announce(&brief, permitted, "another", false).1));
+    assert!(is_announcement(&announce(&brief, permitted.clone(), "another", false).1));
+    permitted.halts[0].id = crate::halt::id("another", 0);
+    assert!(is_uncertain(&announce(&brief, permitted, "another", false).1), "what was said to another object");
 }
 
 #[test]
