@@ -524,7 +524,7 @@ impl Objects for Kept<'_> {
             (StoreCourse::Fails { .. }, _) => Err(Unstored::Failed(NoAnswer)),
             (_, Err(_)) => Err(Unstored::Superseded),
             (_, Ok(version)) => {
-                draft.stored(status, version);
+                draft.stored(status, Some(version));
                 Ok(true)
             }
         }

@@ -14,7 +14,7 @@ impl Pass {
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
-        let in_doubt = foreign || self.others_may_have_announced(brief);
+        let in_doubt = foreign || self.others_were_at_work(brief);
         let is_settled = brief.memory.intent_seen_for >= brief.intake.settling;
         match self.delivery(brief, now) {
             Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once(brief)) => {
@@ -90,9 +90,17 @@ impl Pass {
         brief.intake.can_look_up && self.is_same_intake(brief)
     }
 
-    /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
-    /// queue entry was found cleared on a system that carries no markers.
+    /// Whether another object of this closure may have announced: one was at work, or the queue entry, which is cleared
+    /// before anything is announced, was found cleared. Where people did every step, an object that announced left its mark
+    /// nowhere.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
+        let cleared = self.ledger.step(Step::ClearQueueEntry).outcome;
+        self.others_were_at_work(brief) || cleared == Outcome::AlreadyDone
+    }
+
+    /// Whether another object of this closure was at work: a record carries its key with another uid, or the queue entry was
+    /// found cleared on a system that carries no markers.
+    fn others_were_at_work(&self, brief: &Brief) -> bool {
         let key = brief.accepted.key().as_str();
         let bundle = &brief.accepted.evidence().bundle;
         let links = self.snapshot.tracker().into_iter().flat_map(|record| &record.evidence);

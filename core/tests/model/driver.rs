@@ -319,8 +319,8 @@ impl Closing {
             *late = if turned { 0 } else { *late };
         }
         state.history.disagreed |= change.disagrees();
-        // Without markers, who cleared the entry may be an earlier object that announced.
-        state.history.in_doubt |= !self.scope.markers && change == Change::Do(Step::ClearQueueEntry);
+        // Whoever did not clear it may be an earlier object that announced, without a mark where people did every step.
+        state.history.in_doubt |= change == Change::Do(Step::ClearQueueEntry);
         self.change_records(state, records);
         Some(())
     }
