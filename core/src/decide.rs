@@ -46,8 +46,8 @@ pub struct IntakeTerms {
 /// What this process remembers of a closure between passes, and a restart forgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
-    /// How long ago this process first saw the stored intent, or last announced without learning what became of it
-    /// ([`Pass::may_have_announced`]): nothing of it is known to be under way for longer.
+    /// How long ago this process first saw the stored intent, with the date that it has now: one that is renewed is
+    /// another, for an announcement may follow it.
     pub intent_seen_for: Duration,
     /// The step whose write had no effect, and in how many passes in a row.
     pub ineffective: Option<(Step, u8)>,
@@ -143,7 +143,7 @@ pub struct Pass {
     conflicts: u8,
     /// This pass stored the intent.
     intent_is_ours: bool,
-    /// An announcement of this pass may have gone out.
+    /// An announcement of this pass, or of another object, may have gone out.
     announced: bool,
     /// What the intake said when it was asked.
     answer: Option<Answer>,
@@ -221,12 +221,6 @@ impl Pass {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.epoch > u32::from(self.intent_is_ours)
-    }
-
-    /// Whether an announcement of this pass went out of which nothing more is known.
-    #[must_use]
-    pub fn may_have_announced(&self) -> bool {
-        self.announced
     }
 
     /// Ends the pass: the ledger, and what the process is to remember.

@@ -3,6 +3,7 @@
 use crate::closure::decide::{Memory, Pass};
 use crate::closure::ids::Step;
 use crate::closure::ledger::{Ledger, Outcome};
+use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 pub struct Remembered {
     /// For the core.
     memory: Memory,
-    /// When the stored intent was first seen since anything was last announced.
-    intent_since: Option<Instant>,
+    /// The date of the stored intent, and when it was first seen.
+    intent: Option<(Option<Timestamp>, Instant)>,
     /// Passes in a row that ended waiting.
     attempts: u32,
     /// When the waiting began, for the figure of how long a resume took.
@@ -22,18 +23,15 @@ pub struct Remembered {
 impl Remembered {
     /// A pass begins from this ledger: gives what the core is to know.
     pub fn begin(&mut self, ledger: &Ledger) -> Memory {
-        let intended = ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-        self.intent_since = intended.then(|| self.intent_since.unwrap_or_else(Instant::now));
-        let intent_seen_for = self.intent_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let step = ledger.step(Step::NotifyCoordinator);
+        let known = self.intent.filter(|(at, _)| *at == step.at);
+        self.intent = (step.outcome == Outcome::Intended).then(|| known.unwrap_or_else(|| (step.at, Instant::now())));
+        let intent_seen_for = self.intent.map_or(Duration::ZERO, |(_, since)| since.elapsed());
         Memory { intent_seen_for, ..self.memory }
     }
 
     /// A pass ended waiting, having settled something or not.
     pub fn waits(&mut self, pass: Pass, progressed: bool) {
-        if pass.may_have_announced() {
-            // Its own announcement is under way for as long as anybody else's.
-            self.intent_since = None;
-        }
         self.memory = pass.into_parts().1;
         self.attempts = if progressed { 1 } else { self.attempts + 1 };
         self.waiting_since.get_or_insert_with(Instant::now);

@@ -27,11 +27,21 @@ impl Pass {
                     Decision::Done
                 }
                 Some(Answer::None(why)) => self.wait_for(System::Intake, why, now),
-                Some(Answer::NotThere) if foreign && brief.memory.intent_seen_for < brief.intake.settling => {
+                Some(Answer::NotThere)
+                    if (foreign || self.others_may_have_announced(brief))
+                        && brief.memory.intent_seen_for < brief.intake.settling =>
+                {
+                    // It stands: from it everybody counts how long to wait.
+                    self.announced = true;
                     let retry_after = brief.intake.settling.checked_sub(brief.memory.intent_seen_for);
                     self.begin_wait(vec![System::Intake], now);
                     let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
                     Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
+                }
+                // Renewed, so that of two who waited one announces, and whoever comes after waits for that.
+                Some(Answer::NotThere) if foreign => {
+                    self.ledger.step_mut(Step::NotifyCoordinator).at = Some(now);
+                    Decision::Persist
                 }
                 Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
             },

@@ -175,10 +175,31 @@ fn a_key_is_relied_on_for_half_of_its_window_and_no_longer() {
 fn where_keys_expire_another_object_of_the_closure_makes_them_worthless() {
     let window = Some(60 * MINUTE);
     assert!(is_uncertain(&announce(&brief(Delivery::IdempotencyKey, false, window), ledger(), "another", false).1));
-    assert!(is_announcement(&announce(&brief(Delivery::IdempotencyKey, true, window), ledger(), "another", false).1));
+    // Its announcement may be under way: the intent stands until that has had its time.
+    let mut asks = brief(Delivery::IdempotencyKey, true, window);
+    let (pass, waits) = announce(&asks, ledger(), "another", false);
+    assert!(matches!(waits, Decision::Wait(wait) if wait.reason == Reason::NotificationSettling));
+    let stands = pass.into_parts().0;
+    assert_eq!(stands.step(Step::NotifyCoordinator).outcome, Outcome::Intended);
+    asks.memory.intent_seen_for = Duration::from_secs(25);
+    assert!(is_announcement(&announce(&asks, stands, "another", false).1));
     let (pass, end) = announce(&brief(Delivery::IdempotencyKey, true, window), ledger(), "another", true);
     assert_eq!((end, pass.ledger().step(Step::NotifyCoordinator).outcome), (Decision::Done, Outcome::AlreadyDone));
     assert!(is_announcement(&announce(&brief(Delivery::IdempotencyKey, false, None), ledger(), "another", false).1));
+}
+
+#[test]
+fn an_intent_that_waited_is_renewed_before_it_is_acted_on() {
+    let mut brief = brief(Delivery::Lookup, true, None);
+    brief.memory.intent_seen_for = Duration::from_secs(25);
+    let mut pass = Pass::begin(intended(MINUTE));
+    pass.asked(Ok(false));
+    let epoch = pass.epoch();
+    sightings(OWN).into_iter().for_each(|sighting| pass.observed(sighting, epoch));
+    assert_eq!(pass.next(&brief, now()), Decision::Persist);
+    assert_eq!(pass.ledger().step(Step::NotifyCoordinator).at, Some(now()));
+    pass.persisted();
+    assert_eq!(pass.next(&brief, now()), Decision::Ask, "and the intake is asked once more");
 }
 
 #[test]
