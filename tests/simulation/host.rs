@@ -268,7 +268,7 @@ impl Subject<'_> {
             let mut world = self.operator.shared.lock();
             let packet = world.cluster.packets.get(&halt.id).cloned();
             if packet.is_none() {
-                super::people::hand_over(&mut world, known.truth, halt);
+                super::people::hand_over(&mut world, known.truth, self.pass, halt);
             }
             (packet, world.clock(self.operator.host))
         };
@@ -416,7 +416,7 @@ impl Subject<'_> {
                 let halt = draft.latch(&known.uid, findings, now).expect("a halt has a finding");
                 let cause = halt.cause.as_str();
                 self.store_fact(known, draft).await?;
-                super::people::hand_over(&mut operator.shared.lock(), known.truth, halt);
+                super::people::hand_over(&mut operator.shared.lock(), known.truth, self.pass, halt);
                 Ok((Next::OnChange, cause))
             }
             End::Done => {

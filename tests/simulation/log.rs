@@ -18,6 +18,8 @@ pub struct Log {
     pub passes: Vec<PassEntry>,
     pub stored: Vec<Stored>,
     pub deeds: Vec<Done>,
+    /// Which halts were handed to people, and by which pass.
+    pub handed: Vec<(Moment, String, usize)>,
     pub fired: Vec<&'static str>,
 }
 

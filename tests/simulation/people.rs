@@ -19,10 +19,12 @@ const PATIENCE: u64 = 3_600_000;
 pub const QUIET: u64 = 7_200_000;
 
 /// A packet is made; a coordinator will see to it.
-pub fn hand_over(world: &mut World, truth: usize, halt: Halt) {
+pub fn hand_over(world: &mut World, truth: usize, pass: usize, halt: Halt) {
     if world.cluster.packets.contains_key(&halt.id) {
         return;
     }
+    let at = world.log.now(world.now);
+    world.log.handed.push((at, halt.id.clone(), pass));
     let uncertain = halt.cause == Reason::NotificationUncertain;
     // Whoever is asked whether something arrived waits until nothing is on its way.
     let after = if uncertain { world.rng.u64(45_000..90_000) } else { world.rng.u64(500..40_000) };

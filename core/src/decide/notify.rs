@@ -53,6 +53,11 @@ impl Pass {
                 let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
                 Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
             }
+            // Renewed, so that of two processes that waited one announces, and whoever comes after waits for that.
+            Some(Answer::NotThere) if self.is_intent_foreign() => {
+                self.ledger.step_mut(Step::NotifyCoordinator).at = Some(now);
+                Decision::Persist
+            }
             Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
         }
     }
