@@ -203,6 +203,8 @@ impl Closing {
         let same = working.is_current && state.object.uid == working.uid;
         state.replicas[usize::from(replica)].at = At::Idle;
         if write == Write::RequestLost {
+            // What the pass knew goes with it.
+            state.history.answered = 0;
             return Some(());
         }
         if !same {
@@ -269,6 +271,7 @@ impl Closing {
         let At::Storing(mut storing) = state.replicas[index].at else { return None };
         state.replicas[index].at = At::Idle;
         if write == Write::RequestLost || storing.uid != state.object.uid || state.object.finished {
+            state.history.answered = 0;
             return Some(());
         }
         let done = storing.halt.map_or(At::Idle, |(halt, cause)| At::Packing(halt, cause));
