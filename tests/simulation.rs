@@ -24,7 +24,7 @@ use simulation::plan::Plan;
 use simulation::runner::{self, Figures};
 
 /// Worlds in a run, unless said otherwise.
-const WORLDS: u64 = 100_000;
+const WORLDS: u64 = 12_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

@@ -193,7 +193,7 @@ fn announcement(
     say: &mut impl FnMut(&'static str, String),
 ) {
     let object = world.log.passes[asked.pass].object;
-    let stored = world.log.stored.iter().filter(|stored| stored.object == object && stored.at < asked.sent).next_back();
+    let stored = world.log.stored.iter().rfind(|stored| stored.object == object && stored.at < asked.sent);
     let two = world.plan.has(|what| matches!(what, What::SecondHost { .. }));
     let mut before = world.log.stored.iter().filter(|stored| stored.object == object && stored.at < asked.sent);
     let is_intended =
@@ -249,12 +249,7 @@ fn bounded_window(world: &World, say: &mut impl FnMut(&'static str, String)) {
 fn terminal(world: &World, say: &mut impl FnMut(&'static str, String)) {
     for (index, asked) in world.log.asked.iter().enumerate() {
         let pass = &world.log.passes[asked.pass];
-        let stored = world
-            .log
-            .stored
-            .iter()
-            .filter(|stored| stored.object == pass.object && stored.at < pass.started)
-            .next_back();
+        let stored = world.log.stored.iter().rfind(|stored| stored.object == pass.object && stored.at < pass.started);
         if stored.is_some_and(|stored| stored.status.halt.is_some() || stored.status.completion_time.is_some()) {
             say("S8 terminal absorbs", format!("request {index} of a pass over a halted or finished object"));
         }

@@ -356,7 +356,8 @@ impl Subject<'_> {
             let lacking = operator.lacks_access()[system as usize];
             let probed = operator.probed()[system as usize];
             let congested = operator.systems[system as usize].gate.congested();
-            if !lacking && !(congested && probed.is_none_or(|at| now >= at + 60_000)) {
+            let is_probe_due = congested && probed.is_none_or(|at| now >= at + 60_000);
+            if !lacking && !is_probe_due {
                 continue;
             }
             operator.probed()[system as usize] = Some(now);

@@ -231,7 +231,9 @@ impl Truth {
                 let closure = json!({"key": "r-x@RR-x@1", "uid": "u-x"});
                 if step == 2 {
                     let links = patch["evidence"].as_array_mut();
-                    links.and_then(|links| links.last_mut()).map(|link| link["closure"] = closure);
+                    if let Some(link) = links.and_then(|links| links.last_mut()) {
+                        link["closure"] = closure;
+                    }
                 } else {
                     patch["closure"] = closure;
                 }

@@ -368,7 +368,7 @@ impl World {
             crash: None,
         };
         for index in self.waiting(when) {
-            let what = self.plan.faults[index].what.clone();
+            let what = self.plan.faults[index].what;
             if self.bend(&mut course, &what, role, write) {
                 self.log.fired.push(what.kind());
             } else {
@@ -440,7 +440,7 @@ impl World {
         self.stores += 1;
         let mut course = StoreCourse::Fine;
         for index in self.waiting(When::Store(self.stores)) {
-            let what = self.plan.faults[index].what.clone();
+            let what = self.plan.faults[index].what;
             match what {
                 What::Crash(moment) => course = StoreCourse::Crash(moment),
                 What::StoreFails { applied } => course = StoreCourse::Fails { applied },
