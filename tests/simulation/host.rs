@@ -16,7 +16,7 @@ use releaseclosure::closure::ids::{Step, System};
 use releaseclosure::closure::ledger::{Decision, NameRef, ObjectVersion, PastHalt, PlaybookVersion, Retry};
 use releaseclosure::closure::reason::Reason;
 use releaseclosure::closure::snapshot::{Trouble, Unreachable};
-use releaseclosure::controller::draft::{self, Draft, Fresh, Objects};
+use releaseclosure::controller::draft::{self, Draft, Fresh, Objects, Stored};
 use releaseclosure::drive::{self, End, Fenced, Remembered, Stopped, Unstored};
 use releaseclosure::providers::http::connect_over;
 use releaseclosure::providers::{LimitSettings, Product, Settings};
@@ -416,15 +416,19 @@ impl Subject<'_> {
                 draft.take(&pass, brief, Standing::Working);
                 let halt = draft.latch(&known.uid, findings, now).expect("a halt has a finding");
                 let cause = halt.cause.as_str();
-                self.store_fact(known, draft).await?;
+                if self.store_fact(known, draft).await? == Stored::Steps {
+                    return Ok((Next::AtOnce, "conflict"));
+                }
                 super::people::hand_over(&mut operator.shared.lock(), known.truth, self.pass, halt);
                 Ok((Next::OnChange, cause))
             }
             End::Done => {
                 operator.memory().remove(&known.uid);
                 draft.take_close(&mut pass, brief, now);
-                self.store_fact(known, draft).await?;
-                Ok((Next::OnChange, "closed"))
+                match self.store_fact(known, draft).await? {
+                    Stored::Steps => Ok((Next::AtOnce, "conflict")),
+                    Stored::Whole | Stored::Nothing => Ok((Next::OnChange, "closed")),
+                }
             }
             End::Planned(_) => Ok((Next::OnChange, "planned")),
         }
@@ -438,7 +442,7 @@ impl Subject<'_> {
         Ok(self.stored(&known.uid).write(&mut draft).await?)
     }
 
-    async fn store_fact(&self, known: &Known, draft: Draft) -> Result<bool, Failed> {
+    async fn store_fact(&self, known: &Known, draft: Draft) -> Result<Stored, Failed> {
         Ok(draft::store_fact(&self.stored(&known.uid), &known.uid, draft).await?)
     }
 }
