@@ -194,8 +194,8 @@ impl Draft {
 
 impl Draft {
     /// Puts the settled steps of this draft on a status that somebody else wrote since. A halt that was latched there
-    /// stays latched; anything but a settled step is dropped.
-    fn lay_over<E>(&mut self, status: ReleaseClosureStatus) -> Result<(), Unstored<E>> {
+    /// stays latched; anything but a settled step is dropped. Tells whether nothing had to be.
+    fn lay_over<E>(&mut self, status: ReleaseClosureStatus) -> Result<bool, Unstored<E>> {
         let (envelope, theirs) = status.clone().split();
         let mut theirs = theirs.checked().map_err(|_| Unstored::Superseded)?;
         for (their, own) in theirs.steps.iter_mut().zip(&self.ledger.steps) {
@@ -203,13 +203,14 @@ impl Draft {
                 *their = own.clone();
             }
         }
-        if self.standing != Standing::Closed || theirs.halt.is_some() {
+        let whole = self.standing == Standing::Closed && theirs.halt.is_none();
+        if !whole {
             self.standing = Standing::Unchanged;
             self.envelope = envelope;
             self.ledger = theirs;
         }
         self.base = status;
-        Ok(())
+        Ok(whole)
     }
 }
 
@@ -256,16 +257,32 @@ pub trait Objects: Sync {
     fn read(&self) -> impl Future<Output = Result<Option<Fresh>, Self::Error>> + Send;
 }
 
+/// What of a draft is stored now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It said nothing new.
+    Nothing,
+    /// Everything that it says.
+    Whole,
+    /// The steps that are settled in it. What else it says was decided on a status that was not the last one: a halt is
+    /// not latched, and the next pass decides anew.
+    Steps,
+}
+
 /// Stores what is a fact and not a plan: where the object has changed in the meantime it is read again and, while it is
 /// the same object, the fact is stored on it.
 ///
 /// # Errors
 /// Superseded where it is another object, or finished.
-pub async fn store_fact<O: Objects>(objects: &O, uid: &str, mut draft: Draft) -> Result<bool, Unstored<O::Error>> {
+pub async fn store_fact<O: Objects>(objects: &O, uid: &str, mut draft: Draft) -> Result<Stored, Unstored<O::Error>> {
+    let mut whole = true;
     for _ in 0..FACT_TRIES {
         match objects.write(&mut draft).await {
             Err(Unstored::Superseded) => {}
-            other => return other,
+            Err(failed) => return Err(failed),
+            Ok(_) if !whole => return Ok(Stored::Steps),
+            Ok(true) => return Ok(Stored::Whole),
+            Ok(false) => return Ok(Stored::Nothing),
         }
         let fresh = objects.read().await.map_err(Unstored::Failed)?;
         let Some(fresh) = fresh.filter(|fresh| fresh.uid.as_deref() == Some(uid)) else {
@@ -275,9 +292,12 @@ pub async fn store_fact<O: Objects>(objects: &O, uid: &str, mut draft: Draft) ->
             return Err(Unstored::Superseded);
         }
         if fresh.status != draft.base {
-            draft.lay_over(fresh.status)?;
+            whole &= draft.lay_over(fresh.status)?;
         }
         draft.resource_version = fresh.resource_version;
     }
     Err(Unstored::Superseded)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::cache::{Hold, Holding, HoldingSpec};
 use super::context::Context;
-use super::draft::Draft;
+use super::draft::{Draft, Stored};
 use super::events::Happening;
 use super::pass::{Ended, Next, PassError, Subject};
 use super::playbooks::Resolved;
@@ -42,7 +42,8 @@ fn link(resolved: &Resolved, system: System, record: Option<&str>) -> Option<Str
         .filter(|link| link.len() <= crate::closure::ledger::LINK_MAX)
 }
 
-/// Latches a halt in the status, then makes its packet.
+/// Latches a halt in the status, then makes its packet. There is no packet of a halt that is not latched: where the status
+/// had changed, the next pass decides anew. `written` tells whether anything was written before.
 ///
 /// # Errors
 /// Where the API server takes neither; a halt that is stored gets its packet at the next pass.
@@ -52,12 +53,17 @@ pub async fn latch(
     accepted: &Accepted,
     mut draft: Draft,
     findings: Vec<Finding>,
+    written: bool,
 ) -> Result<Ended, PassError> {
+    let found = findings.clone();
     let Some(halt) = draft.latch(&subject.uid, findings, context.now()) else {
         return Ok((Ending::Nothing, Next::AtOnce));
     };
     let ledger = draft.ledger.clone();
-    record::store_fact(context, subject, draft).await?;
+    if record::store_fact(context, subject, draft).await? == Stored::Steps {
+        return Ok((Ending::Conflict, Next::AtOnce));
+    }
+    record::count_findings(context, &found, written);
     info!(closure = %accepted.key(), halt = halt.id, cause = %halt.cause, "halted");
     make(context, subject, accepted, &ledger, &halt).await?;
     let note = format!("{} Resolve followuppacket {} to release it.", halt.cause.sentence(), halt.packet_ref.name);

@@ -3,7 +3,7 @@
 
 use super::cache::{Hold, Unfinished, seniority};
 use super::context::Context;
-use super::draft::Draft;
+use super::draft::{Draft, Stored};
 use super::events::Happening;
 use super::packets;
 use super::playbooks::{Resolved, Unusable};
@@ -198,8 +198,11 @@ async fn work(
     let mut host = Cluster { context, subject, brief: &brief, resolved: &resolved, draft: &mut draft };
     let (pass, end) = match drive::work(&mut host, &brief, systems, ledger).await {
         Ok(came) => came,
-        Err(Stopped::Changed) => return Ok((Ending::Conflict, Next::AtOnce)),
-        Err(Stopped::LeaseTooShort) => return Ok((Ending::Conflict, Next::After(Duration::from_secs(1)))),
+        Err(Stopped::Superseded) => return Ok((Ending::Conflict, Next::AtOnce)),
+        // The watch wakes it when it has caught up; until then there is no use in asking the systems over and over.
+        Err(Stopped::Changed | Stopped::LeaseTooShort) => {
+            return Ok((Ending::Conflict, Next::After(Duration::from_secs(1))));
+        }
         Err(Stopped::Failed(error)) => return Err(error.into()),
     };
     finish(context, subject, &brief, &resolved, draft, pass, end, remembered).await
@@ -322,7 +325,7 @@ async fn finish(
                     &resolved.connections[*system as usize].version.name,
                 );
             }
-            let stored = record::store_fact(context, subject, draft).await?;
+            let stored = record::store_fact(context, subject, draft).await? != Stored::Nothing;
             if stored && first {
                 record::tell_received(context, subject, &brief.accepted);
             }
@@ -335,9 +338,8 @@ async fn finish(
         End::Halt(findings) => {
             context.forget(&subject.uid);
             let findings = packets::with_links(findings, resolved);
-            record::count_findings(context, &findings, written);
             draft.take(&pass, brief, Standing::Working);
-            packets::latch(context, subject, &brief.accepted, draft, findings).await
+            packets::latch(context, subject, &brief.accepted, draft, findings, written).await
         }
         End::Planned(findings) => {
             context.forget(&subject.uid);
@@ -348,8 +350,10 @@ async fn finish(
         End::Done => {
             context.forget(&subject.uid);
             draft.take_close(&mut pass, brief, context.now());
-            record::close(context, subject, brief, draft, remembered.waited()).await?;
-            Ok((Ending::Closed, Next::OnChange))
+            match record::close(context, subject, brief, draft, remembered.waited()).await? {
+                Stored::Steps => Ok((Ending::Conflict, Next::AtOnce)),
+                Stored::Whole | Stored::Nothing => Ok((Ending::Closed, Next::OnChange)),
+            }
         }
     }
 }

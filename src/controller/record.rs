@@ -2,7 +2,7 @@
 //! is based on.
 
 use super::context::Context;
-use super::draft::{self, Draft, Fresh, Objects};
+use super::draft::{self, Draft, Fresh, Objects, Stored};
 use super::events::Happening;
 use super::pass::Subject;
 use crate::api::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus, parse};
@@ -81,7 +81,7 @@ pub async fn store_intent(context: &Context, subject: &Subject, draft: &mut Draf
 ///
 /// # Errors
 /// Superseded where it is another object, or finished.
-pub async fn store_fact(context: &Context, subject: &Subject, draft: Draft) -> Result<bool, StoreError> {
+pub async fn store_fact(context: &Context, subject: &Subject, draft: Draft) -> Result<Stored, StoreError> {
     Ok(draft::store_fact(&Kept { context, subject }, &subject.uid, draft).await?)
 }
 
@@ -181,13 +181,13 @@ struct WrittenMeta<'a> {
 
 /// What of the reply is of interest: the new version.
 #[derive(Deserialize)]
-struct Stored {
-    metadata: StoredMeta,
+struct Reply {
+    metadata: ReplyMeta,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StoredMeta {
+struct ReplyMeta {
     resource_version: String,
 }
 
@@ -222,7 +222,7 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
     let request = Request::new(path)
         .replace_subresource("status", &subject.name, &PostParams::default(), body)
         .map_err(|error| StoreError::Api(kube::Error::BuildRequest(error)))?;
-    let reply = context.client.request::<Stored>(request).await;
+    let reply = context.client.request::<Reply>(request).await;
     let stored = reply.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
             context.metrics.status_conflict();
@@ -244,7 +244,8 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
     Ok(true)
 }
 
-/// Stores that a closure is closed, and tells everybody.
+/// Stores that a closure is closed, and tells everybody. Where it was halted in the meantime it is not closed, and nobody
+/// is told.
 ///
 /// # Errors
 /// As [`store_fact`].
@@ -254,12 +255,14 @@ pub async fn close(
     brief: &Brief,
     draft: Draft,
     waited: Option<Duration>,
-) -> Result<(), StoreError> {
+) -> Result<Stored, StoreError> {
     let digest = draft.ledger.trace.as_ref().map(|trace| trace.digest.clone()).unwrap_or_default();
     let manual = !draft.ledger.halts.is_empty();
     let steps: Vec<(Step, Outcome)> = draft.ledger.steps.iter().map(|step| (step.name, step.outcome)).collect();
-    store_fact(context, subject, draft).await?;
-
+    let stored = store_fact(context, subject, draft).await?;
+    if stored == Stored::Steps {
+        return Ok(stored);
+    }
     let metrics = &context.metrics;
     metrics.closure_finished(Finish::Closed, manual);
     for (step, outcome) in &steps {
@@ -287,7 +290,7 @@ pub async fn close(
         "Close",
         format!("All five steps are done. Trace {digest}."),
     );
-    Ok(())
+    Ok(stored)
 }
 
 /// Tells people that a closure was taken up, and by which event.

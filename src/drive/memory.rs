@@ -3,6 +3,7 @@
 use crate::closure::decide::{Memory, Pass};
 use crate::closure::ids::Step;
 use crate::closure::ledger::{Ledger, Outcome};
+use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 pub struct Remembered {
     /// For the core.
     memory: Memory,
-    /// Since when the time counts in which another announcement may still be under way.
-    intent_since: Option<Instant>,
+    /// Since when the time counts in which another announcement may still be under way, with the date of the intent that
+    /// stood then: one that is renewed is another.
+    unsettled: Option<(Option<Timestamp>, Instant)>,
     /// Passes in a row that ended waiting.
     attempts: u32,
     /// When the waiting began, for the figure of how long a resume took.
@@ -22,21 +24,23 @@ pub struct Remembered {
 impl Remembered {
     /// A pass begins from this ledger: gives what the core is to know.
     pub fn begin(&mut self, ledger: &Ledger) -> Memory {
-        let intended = ledger.step(Step::NotifyCoordinator).outcome == Outcome::Intended;
-        let counts = intended || self.memory.settling;
-        self.intent_since = counts.then(|| self.intent_since.unwrap_or_else(Instant::now));
-        let intent_seen_for = self.intent_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let step = ledger.step(Step::NotifyCoordinator);
+        let counts = step.outcome == Outcome::Intended || self.memory.settling;
+        let known = self.unsettled.filter(|(at, _)| *at == step.at);
+        self.unsettled = counts.then(|| known.unwrap_or_else(|| (step.at, Instant::now())));
+        let intent_seen_for = self.unsettled.map_or(Duration::ZERO, |(_, since)| since.elapsed());
         Memory { intent_seen_for, ..self.memory }
     }
 
     /// A pass ended waiting, having settled something or not.
     pub fn waits(&mut self, pass: Pass, progressed: bool) {
         if pass.may_have_announced() {
-            self.intent_since = None;
+            self.unsettled = None;
         }
-        (_, self.memory) = pass.into_parts();
-        if self.memory.settling {
-            self.intent_since.get_or_insert_with(Instant::now);
+        let (ledger, memory) = pass.into_parts();
+        self.memory = memory;
+        if memory.settling {
+            self.unsettled.get_or_insert_with(|| (ledger.step(Step::NotifyCoordinator).at, Instant::now()));
         }
         self.attempts = if progressed { 1 } else { self.attempts + 1 };
         self.waiting_since.get_or_insert_with(Instant::now);

@@ -93,8 +93,10 @@ pub enum End {
 /// Why a pass came to nothing: there is nothing to store, and it begins again.
 #[derive(Debug)]
 pub enum Stopped<E> {
-    /// Something changed under it.
+    /// The object, its playbook or a connection is not what the watch shows. One of the two is behind; the watch will tell.
     Changed,
+    /// Somebody else wrote the object.
+    Superseded,
     /// The lease may end before a write would.
     LeaseTooShort,
     /// The intent could not be stored.
@@ -136,7 +138,7 @@ pub async fn work<H: Host>(
             Decision::Probe => look::probe(&mut pass, &systems).await,
             Decision::Persist => match host.store_intent(&pass).await {
                 Ok(()) => pass.persisted(),
-                Err(Unstored::Superseded) => return Err(Stopped::Changed),
+                Err(Unstored::Superseded) => return Err(Stopped::Superseded),
                 Err(Unstored::Failed(error)) => return Err(Stopped::Failed(error)),
             },
             Decision::Write(order) => {

@@ -140,7 +140,7 @@ async fn frozen_past_its_lease_at_any_request_it_wakes_up_writes_nothing_and_end
 
 /// The looks after which the five writes are made, each the last one before its write.
 fn last_looks() -> Vec<Point> {
-    let point = |what: &str, nth| Point { what: what.to_owned(), nth, place: 0 };
+    let point = |what: &str, nth| Point { what: what.to_owned(), nth, place: 0, last: false };
     let mut looks = vec![point("GET tracker", 1)];
     looks.extend((2..=5).map(|nth| point("GET governance", nth)));
     looks

@@ -98,6 +98,10 @@ struct State {
     held: Vec<Held>,
     expired: Vec<String>,
     told: HashMap<String, usize>,
+    /// Who connected last.
+    connected: Option<SocketAddr>,
+    /// How many operators have been buried.
+    buried: usize,
 }
 
 struct Inner {
@@ -114,6 +118,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Gate {
     inner: Arc<Inner>,
+    address: SocketAddr,
     /// What an operator is told.
     pub through: Through,
 }
@@ -134,7 +139,7 @@ impl Gate {
             cuts: watch::channel(0).0,
         });
         tokio::spawn(serve(listener, inner.clone()));
-        Gate { inner, through: Through { endpoint: format!("http://{address}{PREFIX}"), kubeconfig } }
+        Gate { inner, address, through: Through { endpoint: format!("http://{address}{PREFIX}"), kubeconfig } }
     }
 
     /// Leads to the systems at this endpoint.
@@ -161,6 +166,16 @@ impl Gate {
     /// How many requests there have been.
     pub fn count(&self) -> usize {
         self.inner.state().log.len()
+    }
+
+    /// What an operator that was killed had sent and nobody had read yet is never passed on, nor is anything that is held.
+    /// Another one may only be started afterwards.
+    pub async fn bury(&self) {
+        // Connections are accepted in their order: with the one that is made here, all of the dead have been.
+        let last = tokio::net::TcpStream::connect(self.address).await.unwrap().local_addr().unwrap();
+        self.until("seeing all connections", |gate| gate.inner.state().connected == Some(last)).await;
+        self.inner.state().buried += 1;
+        self.let_go(Verdict::Discard, |_| true);
     }
 
     /// The requests that are held, and whether they have been passed on.
@@ -231,9 +246,14 @@ fn write_kubeconfig(file: &Path, address: SocketAddr) {
 }
 
 async fn serve(listener: TcpListener, inner: Arc<Inner>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let inner = inner.clone();
-        let service = service_fn(move |request| inner.clone().handle(request));
+        let of = {
+            let mut state = inner.state();
+            state.connected = Some(peer);
+            state.buried
+        };
+        let service = service_fn(move |request| inner.clone().handle(request, of));
         let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         // It ends badly where a request is cut off.
         tokio::spawn(async move { drop(connection.await) });
@@ -249,10 +269,17 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn handle(self: Arc<Inner>, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    /// A request of the operator before which so many were buried.
+    async fn handle(self: Arc<Inner>, request: Request<Incoming>, of: usize) -> io::Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(Body::new(body), 16 << 20).await.map_err(io::Error::other)?;
-        let (asked, act) = self.state().note(&parts, &body);
+        let (asked, act) = {
+            let mut state = self.state();
+            if state.buried > of {
+                return Err(cut());
+            }
+            state.note(&parts, &body)
+        };
         // On a task of its own: an operator that is killed while its request is held does not take it along.
         let inner = self.clone();
         let task = tokio::spawn(async move {

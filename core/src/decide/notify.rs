@@ -1,6 +1,7 @@
 //! The announcement: what each kind of intake demands before it, and what is remembered of it.
 
 use super::*;
+use crate::halt;
 
 impl Pass {
     /// Whether an announcement of this pass is of unknown fate: it may still be under way, and the settling time counts
@@ -13,10 +14,10 @@ impl Pass {
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
-        let in_doubt = foreign || self.others_may_have_announced(brief);
+        let in_doubt = foreign || self.others_were_at_work(brief);
         let is_settled = brief.memory.intent_seen_for >= brief.intake.settling;
         match self.delivery(brief, now) {
-            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once()) => {
+            Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once(brief)) => {
                 Decision::Halt(vec![self.uncertain(brief)])
             }
             // The announcement of an earlier object left no intent here, and may be under way all the same.
@@ -51,6 +52,11 @@ impl Pass {
                 self.begin_wait(vec![System::Intake], now);
                 let (reason, systems) = (Reason::NotificationSettling, vec![System::Intake]);
                 Decision::Wait(Wait { reason, systems, retry_after, unauthorized: Vec::new() })
+            }
+            // Renewed, so that of two processes that waited one announces, and whoever comes after waits for that.
+            Some(Answer::NotThere) if self.is_intent_foreign() => {
+                self.ledger.step_mut(Step::NotifyCoordinator).at = Some(now);
+                Decision::Persist
             }
             Some(Answer::NotThere) => self.write(brief, Step::NotifyCoordinator, now),
         }
@@ -89,9 +95,17 @@ impl Pass {
         brief.intake.can_look_up && self.is_same_intake(brief)
     }
 
-    /// Whether another object of this closure may have announced: a record carries its key with another uid, or the
-    /// queue entry was found cleared on a system that carries no markers.
+    /// Whether another object of this closure may have announced: one was at work, or the queue entry, which is cleared
+    /// before anything is announced, was found cleared. Where people did every step, an object that announced left its mark
+    /// nowhere.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
+        let cleared = self.ledger.step(Step::ClearQueueEntry).outcome;
+        self.others_were_at_work(brief) || cleared == Outcome::AlreadyDone
+    }
+
+    /// Whether another object of this closure was at work: a record carries its key with another uid, or the queue entry was
+    /// found cleared on a system that carries no markers.
+    fn others_were_at_work(&self, brief: &Brief) -> bool {
         let key = brief.accepted.key().as_str();
         let bundle = &brief.accepted.evidence().bundle;
         let links = self.snapshot.tracker().into_iter().flat_map(|record| &record.evidence);
@@ -108,10 +122,13 @@ impl Pass {
         by_another || self.ledger.step(Step::ClearQueueEntry).outcome == Outcome::Unconfirmed
     }
 
-    /// Whether a coordinator said that nothing arrived, and nothing was sent since: an intent that was stored after
-    /// that is either this pass's own or has been turned into a new halt.
-    pub(super) fn may_send_once(&self) -> bool {
-        self.ledger.halts.last().is_some_and(|halt| halt.handoff == Some(Handoff::NotDelivered))
+    /// Whether a coordinator said, of a halt of this very object, that nothing arrived, and nothing was sent since: an
+    /// intent that was stored after that is either this pass's own or has been turned into a new halt. What was said of
+    /// another object's halt, which this one took over, is that object's permission: two would send once each.
+    pub(super) fn may_send_once(&self, brief: &Brief) -> bool {
+        let own = self.ledger.episode.checked_sub(1).map(|episode| halt::id(&brief.uid, episode));
+        let last = self.ledger.halts.last();
+        last.is_some_and(|last| last.handoff == Some(Handoff::NotDelivered) && own.as_ref() == Some(&last.id))
     }
 
     pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {

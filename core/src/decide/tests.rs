@@ -131,7 +131,7 @@ fn intended(ago: Duration) -> Ledger {
 /// Plays a pass up to its first word on the announcement: everything is seen and done; the intake, asked, says this.
 fn announce(brief: &Brief, ledger: Ledger, uid: &str, has_it: bool) -> (Pass, Decision) {
     let mut pass = Pass::begin(ledger);
-    loop {
+    for _ in 0..60 {
         match pass.next(brief, now()) {
             Decision::Observe(..) => {
                 let epoch = pass.epoch();
@@ -142,6 +142,7 @@ fn announce(brief: &Brief, ledger: Ledger, uid: &str, has_it: bool) -> (Pass, De
             end => return (pass, end),
         }
     }
+    panic!("it does not end")
 }
 
 fn is_announcement(decision: &Decision) -> bool {
@@ -195,8 +196,9 @@ fn an_intake_that_can_be_asked_nothing_is_told_once() {
     assert!(is_uncertain(&announce(&brief, intended(MINUTE), OWN, false).1));
     assert!(is_uncertain(&announce(&brief, ledger(), "another", false).1));
     let mut permitted = ledger();
+    permitted.episode = 1;
     permitted.halts.push(PastHalt {
-        id: "h-1".to_owned(),
+        id: crate::halt::id(OWN, 0),
         cause: Reason::NotificationUncertain,
         at: now(),
         packet_ref: NameRef { name: "h-1".to_owned() },
@@ -205,7 +207,9 @@ fn an_intake_that_can_be_asked_nothing_is_told_once() {
         resolved_by: None,
         resolved_at: now(),
     });
-    assert!(is_announcement(&announce(&brief, permitted, "another", false).1));
+    assert!(is_announcement(&announce(&brief, permitted.clone(), "another", false).1));
+    permitted.halts[0].id = crate::halt::id("another", 0);
+    assert!(is_uncertain(&announce(&brief, permitted, "another", false).1), "what was said to another object");
 }
 
 #[test]
@@ -237,6 +241,7 @@ fn an_announcement_of_unknown_fate_keeps_its_intent() {
     let brief = brief(Delivery::None, false, None);
     let (mut pass, _) = announce(&brief, ledger(), OWN, false);
     pass.wrote(&brief, Wrote::Unknown(Trouble::Unavailable.into()), now());
+    assert!(pass.may_have_announced(), "so that the settling time counts anew");
     assert!(matches!(pass.next(&brief, now()), Decision::Wait(_)));
     assert_eq!(pass.ledger().step(Step::NotifyCoordinator).outcome, Outcome::Intended);
 }

@@ -24,7 +24,9 @@ impl Pass {
         if let Some(retry) = &mut self.ledger.retry {
             retry.missing_since.retain(|name, _| missing.iter().any(|system| system.as_str() == name));
             for system in missing {
-                retry.missing_since.entry(system.as_str().to_owned()).or_insert(now);
+                // A time to come is of a clock that has gone back since: from there the grace would last as long again.
+                let since = retry.missing_since.entry(system.as_str().to_owned()).or_insert(now);
+                *since = (*since).min(now);
             }
         }
         let reason = troubles.first().map_or(Reason::RecordMissing, |(system, why)| reason_of(*system, why.trouble));

@@ -128,6 +128,7 @@ fn another_object_of_the_closure_may_have_announced() {
     assert_eq!(end(|w| w.entry().marking = by(KEY, "another")), UNCERTAIN);
     assert_eq!(end(|w| w.track().evidence[0].marking = by(KEY, "another")), UNCERTAIN);
     assert_eq!(end(|w| w.entry().marking = Marking::NotCarried), UNCERTAIN, "cleared, and nobody knows by whom");
+    assert_eq!(end(|w| w.entry().marking = Marking::Unmarked), UNCERTAIN, "cleared by people, and perhaps told since");
     assert_eq!(end(|w| w.list().marking = Marking::NotCarried), "done");
     let other_link: fn(&mut World) = |w| {
         let mut link = link(by(KEY, "another"));
@@ -139,8 +140,8 @@ fn another_object_of_the_closure_may_have_announced() {
 
 #[test]
 fn a_coordinator_s_word_that_nothing_arrived_is_good_for_one_announcement() {
-    let past = |handoff: Option<Handoff>| PastHalt {
-        id: text("h-1"),
+    let past_of = |uid: &str, handoff: Option<Handoff>| PastHalt {
+        id: crate::halt::id(uid, 0),
         cause: Reason::NotificationUncertain,
         at: now(),
         packet_ref: NameRef { name: text("h-1") },
@@ -149,13 +150,18 @@ fn a_coordinator_s_word_that_nothing_arrived_is_good_for_one_announcement() {
         resolved_by: None,
         resolved_at: now(),
     };
+    let own = world(Delivery::None, false).brief.uid;
+    let past = |handoff| past_of(&own, handoff);
     let end = |halts: Vec<PastHalt>| {
         let mut world = world(Delivery::None, false);
         world.list().marking = by(KEY, "another");
+        world.ledger.episode = 1;
         world.ledger.halts = halts;
         log(world, |_| {}).0.pop().unwrap()
     };
     assert_eq!(end(vec![past(Some(Handoff::NotDelivered))]), "done");
+    let others = past_of("another", Some(Handoff::NotDelivered));
+    assert_eq!(end(vec![others]), UNCERTAIN, "what was said of another object's halt");
     assert_eq!(end(vec![past(Some(Handoff::Delivered))]), UNCERTAIN);
     assert_eq!(end(vec![past(None)]), UNCERTAIN);
     assert_eq!(end(vec![past(Some(Handoff::NotDelivered)), past(None)]), UNCERTAIN, "the last word counts");
@@ -216,7 +222,7 @@ fn an_intent_is_taken_back_only_when_nothing_went_out() {
 fn a_reopened_source_between_intent_and_announcement_takes_the_intent_back() {
     let mut play = play(world(Delivery::IdempotencyKey, true));
     while play.log.last().is_none_or(|line| line != "persist") {
-        play.step();
+        assert_eq!(play.step(), None, "it ends too soon");
     }
     assert_eq!((play.pass.epoch(), play.pass.has_written()), (1, false), "an intent is an effect, and no write");
     play.world.review().state = text("Reopened");

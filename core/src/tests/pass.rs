@@ -282,7 +282,7 @@ fn a_refusal_names_the_field_that_was_to_change() {
 fn a_look_in_the_middle_that_disagrees_ends_it() {
     let mut play = play(World::new());
     while !play.log.iter().any(|line| line.starts_with("write ApproveTracker")) {
-        play.step();
+        assert_eq!(play.step(), None, "it ends too soon");
     }
     play.world.review().state = text("Reopened");
     play.run();

@@ -98,7 +98,7 @@ impl Play {
 
     /// Up to the write of this step, which is not made.
     pub(crate) fn until(&mut self, step: Step) -> Verified {
-        loop {
+        for _ in 0..60 {
             let decision = self.pass.next(&self.world.brief, now());
             match decision {
                 Decision::Write(order) if order.step() == step => return order,
@@ -114,6 +114,7 @@ impl Play {
                 other => panic!("it ends before {step}: {other:?}"),
             }
         }
+        panic!("{step} never comes")
     }
 
     /// The change as a system makes it: the record, the marker, the next revision.

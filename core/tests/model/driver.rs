@@ -203,6 +203,8 @@ impl Closing {
         let same = working.is_current && state.object.uid == working.uid;
         state.replicas[usize::from(replica)].at = At::Idle;
         if write == Write::RequestLost {
+            // What the pass knew goes with it.
+            state.history.answered = 0;
             return Some(());
         }
         if !same {
@@ -269,6 +271,7 @@ impl Closing {
         let At::Storing(mut storing) = state.replicas[index].at else { return None };
         state.replicas[index].at = At::Idle;
         if write == Write::RequestLost || storing.uid != state.object.uid || state.object.finished {
+            state.history.answered = 0;
             return Some(());
         }
         let done = storing.halt.map_or(At::Idle, |(halt, cause)| At::Packing(halt, cause));
@@ -319,8 +322,8 @@ impl Closing {
             *late = if turned { 0 } else { *late };
         }
         state.history.disagreed |= change.disagrees();
-        // Without markers, who cleared the entry may be an earlier object that announced.
-        state.history.in_doubt |= !self.scope.markers && change == Change::Do(Step::ClearQueueEntry);
+        // Whoever did not clear it may be an earlier object that announced, without a mark where people did every step.
+        state.history.in_doubt |= change == Change::Do(Step::ClearQueueEntry);
         self.change_records(state, records);
         Some(())
     }

@@ -157,7 +157,7 @@ fn checklist(bytes: &[u8]) -> bool {
         let open: Vec<&Value> = items.iter().filter(|item| item["done"] == false).map(|item| &item["id"]).collect();
         assert!(items.len() <= ENTRIES_MAX && open == record.open_items.iter().collect::<Vec<_>>());
         told["items"].take();
-        assert_said(&told, &{ said }.as_object_mut().map(|said| without_items(said)).unwrap());
+        assert_said(&told, &{ said }.as_object_mut().map(without_items).unwrap());
     }
     word_of(&record.state, "Open", "Closed");
     true
