@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use releaseclosure::closure::snapshot::Trouble;
-use releaseclosure::providers::http::transport::{Body, Incoming, NoReply, Outgoing, Transport};
+use releaseclosure::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use releaseclosure::providers::meter::Verb;
 use releaseclosure::sandbox::{Answer, PREFIX, Role};
 
