@@ -102,6 +102,8 @@ pub struct Abilities {
     pub delivery: Option<Delivery>,
     /// How long keys are kept; none means as long as handoffs are.
     pub window: Option<Duration>,
+    /// Whether the intake can be asked for a handoff.
+    pub can_look_up: bool,
 }
 
 /// A place in a connection's limits: one request may be under way.

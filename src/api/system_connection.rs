@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{Gitea, Http, SecretKeyRef};
+pub use crate::products::{CloudEvents, Gitea, Http, SecretKeyRef};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -47,6 +47,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a repository in Gitea or Forgejo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitea: Option<Gitea>,
+    /// A receiver of CloudEvents over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_events: Option<CloudEvents>,
     /// How to know the system, and to be known by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -65,9 +68,10 @@ impl SystemConnectionSpec {
     /// Where the bearer token is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, .. } = self;
+        let SystemConnectionSpec { http, gitea, cloud_events, .. } = self;
         let http = http.as_ref().map(|http| &http.token_secret_ref);
-        http.or(gitea.as_ref().map(|gitea| &gitea.token_secret_ref))
+        let gitea = gitea.as_ref().map(|gitea| &gitea.token_secret_ref);
+        http.or(gitea).or(cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()))
     }
 }
 
@@ -240,7 +244,7 @@ impl RoleStatus {
     /// What an adapter says it is able to do in this role.
     #[must_use]
     pub fn new(role: Role, abilities: &Abilities) -> RoleStatus {
-        let Abilities { concurrency, marker, carries, delivery, window } = abilities;
+        let Abilities { concurrency, marker, carries, delivery, window, can_look_up: _ } = abilities;
         RoleStatus {
             role,
             concurrency: *concurrency,
@@ -263,7 +267,7 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 2] = ["http", "gitea"];
+const PRODUCTS: [&str; 3] = ["http", "gitea", "cloudEvents"];
 
 fn connection_rules() -> Value {
     let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");

@@ -289,7 +289,7 @@ fn brief(subject: &Subject, accepted: Accepted, resolved: &Resolved, memory: Mem
         connections: resolved.connections.each_ref().map(|usable| usable.version.clone()),
         intake: IntakeTerms {
             delivery,
-            can_look_up: delivery != crate::closure::decide::Delivery::None,
+            can_look_up: intake.abilities.can_look_up,
             window: intake.abilities.window,
             settling: drive::settling(intake.connected.gate.timeout()),
         },

@@ -3,10 +3,12 @@
 //! One type per product, read by the API server's schema, by the object's reader and by the adapter alike, so that what an
 //! admin may write and what the adapter understands cannot differ.
 
+pub mod cloud_events;
 pub mod gitea;
 pub mod http;
 pub mod issues;
 
+pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use http::Http;
 

@@ -11,6 +11,7 @@
 //! [`Trouble`](crate::closure::snapshot::Trouble); no text of it goes into a log, a label or an error.
 
 pub mod breaker;
+pub mod cloud_events;
 pub mod gitea;
 pub mod guard;
 pub mod http;
@@ -21,7 +22,7 @@ pub mod rest;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::Gitea;
+use crate::products::{CloudEvents, Gitea};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -66,6 +67,8 @@ pub enum Product {
     },
     /// Issues of a repository in Gitea or Forgejo.
     Gitea(Box<Gitea>),
+    /// A receiver of CloudEvents over HTTP.
+    CloudEvents(Box<CloudEvents>),
 }
 
 impl Product {
@@ -84,6 +87,8 @@ impl Product {
             Product::Http { .. } => state == http::APPROVED,
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
+            // It keeps no tracker records.
+            Product::CloudEvents(_) => false,
         }
     }
 
@@ -93,6 +98,7 @@ impl Product {
         match self {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
+            Product::CloudEvents(_) => "cloudEvents",
         }
     }
 }
@@ -174,6 +180,14 @@ pub enum Refused {
     /// This build has no adapter for the product.
     #[error("this build has no adapter for the product: use another product, or another build")]
     NotSupported,
+    /// A setting that is none.
+    #[error("spec.{setting} must be {rule}")]
+    Setting {
+        /// Which, as a dotted path below `spec`.
+        setting: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
     /// A limit that is none.
     #[error("limits.{field} must be {rule}")]
     Limit {
@@ -195,6 +209,7 @@ impl Refused {
             | Refused::Authorities
             | Refused::ClientCertificate
             | Refused::Tls
+            | Refused::Setting { .. }
             | Refused::Limit { .. } => Reason::ConnectionInvalid,
         }
     }
@@ -209,7 +224,8 @@ struct Surroundings {
 type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 
 /// Every product there is an adapter for, with its constructor.
-const PRODUCTS: &[(&str, Constructor)] = &[("http", http::connect), ("gitea", gitea::connect)];
+const PRODUCTS: &[(&str, Constructor)] =
+    &[("http", http::connect), ("gitea", gitea::connect), ("cloudEvents", cloud_events::connect)];
 
 /// The names of the products there is an adapter for.
 pub fn products() -> impl Iterator<Item = &'static str> {

@@ -36,8 +36,14 @@ use wire::Read;
 /// Most pages of a look-up, of fifty issues each.
 const PAGES_MAX: u64 = 40;
 
-static DIALECT: Dialect =
-    Dialect { accept: "application/json", patch: "application/json", errors: Media::Json, is_own: wire::is_own_error };
+static DIALECT: Dialect = Dialect {
+    accept: "application/json",
+    patch: "application/json",
+    post: "application/json",
+    errors: Media::Json,
+    is_own: wire::is_own_error,
+    says_all_in_status: false,
+};
 
 /// Makes the connection's roles. Sends nothing.
 ///
@@ -60,10 +66,7 @@ pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Resul
 }
 
 fn product(settings: &Settings) -> Result<&Gitea, Refused> {
-    match &settings.product {
-        Product::Gitea(gitea) => Ok(gitea),
-        Product::Http { .. } => Err(Refused::NotSupported),
-    }
+    if let Product::Gitea(gitea) = &settings.product { Ok(gitea) } else { Err(Refused::NotSupported) }
 }
 
 fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -> Connected {
@@ -348,6 +351,7 @@ impl Prober for Sources {
             carries,
             delivery: None,
             window: None,
+            can_look_up: false,
         })
     }
 }

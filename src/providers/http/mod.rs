@@ -41,8 +41,10 @@ const ETAG_MAX: usize = 128;
 pub(super) static DIALECT: Dialect = Dialect {
     accept: "application/json, application/problem+json",
     patch: "application/merge-patch+json",
+    post: "application/json",
     errors: Media::Problem,
     is_own: json::is_object,
+    says_all_in_status: false,
 };
 
 /// Makes the connection's roles. Sends nothing.
@@ -270,6 +272,7 @@ impl Prober for Sources {
             carries,
             delivery: (system == System::Intake).then_some(self.delivery),
             window: None,
+            can_look_up: system == System::Intake && self.delivery != Delivery::None,
         })
     }
 }

@@ -36,6 +36,8 @@ pub(in crate::providers) enum Condition<'a> {
     None,
     IfMatch(&'a str),
     IdempotencyKey(&'a str),
+    /// What the body says is said by headers, too: each name in lower case, and its value.
+    Attributes(&'a [(&'static str, &'a str)]),
 }
 
 /// A reply that may be understood: 2xx with a JSON body, read to its end.
@@ -231,11 +233,16 @@ impl Wire {
             Condition::IdempotencyKey(key) => {
                 headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key).ok()?);
             }
+            Condition::Attributes(attributes) => {
+                for (name, value) in attributes {
+                    headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&escaped(value)).ok()?);
+                }
+            }
         }
         let media_type = match request.verb() {
             Verb::Get => None,
             Verb::Patch => Some(self.dialect.patch),
-            Verb::Post => Some("application/json"),
+            Verb::Post => Some(self.dialect.post),
         };
         headers.extend(media_type.map(|media_type| (CONTENT_TYPE, HeaderValue::from_static(media_type))));
         Outgoing::new(self.endpoint.base(), request, headers)
@@ -255,6 +262,13 @@ impl Wire {
             return Came::Failure(failure);
         }
         let success = (200..300).contains(&status);
+        if self.dialect.says_all_in_status {
+            return if success {
+                Came::Success(Success { status, etag: None, body: Vec::new() })
+            } else {
+                Came::Problem(status)
+            };
+        }
         let own = if success { reply::Media::Json } else { self.dialect.errors };
         let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
         if media != own || encoded {
@@ -270,6 +284,20 @@ impl Wire {
             Err(trouble) => Came::Failure(Failure::unknown(trouble)),
         }
     }
+}
+
+/// A value as CloudEvents' binary mode puts it into a header: spaces, quotation marks, percent signs and everything that is
+/// not printable ASCII as `%XX` (HTTP protocol binding 1.0.2, 3.1.3.2).
+fn escaped(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
 }
 
 /// Reads a body, up to [`BODY_MAX`]. More than that is not read, which closes the connection.

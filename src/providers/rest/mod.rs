@@ -31,10 +31,14 @@ pub(super) struct Dialect {
     pub(super) accept: &'static str,
     /// The media type of a PATCH.
     pub(super) patch: &'static str,
+    /// The media type of a POST.
+    pub(super) post: &'static str,
     /// The media type of its own errors.
     pub(super) errors: Media,
     /// Whether a body of that type is an error of its own, and not of something on the way.
     pub(super) is_own: fn(&[u8]) -> bool,
+    /// Whether a reply's status says all there is to say: its body is then not read, whatever it is.
+    pub(super) says_all_in_status: bool,
 }
 
 /// What reads and what writes, over the network. Sends nothing.

@@ -3,7 +3,7 @@
 mod fuzz;
 mod hostile;
 mod limits;
-mod orders;
+pub(crate) mod orders;
 mod reads;
 pub(crate) mod server;
 mod tls;

@@ -1,0 +1,159 @@
+//! CloudEvents 1.0 over HTTP, as intake: the handoff is one event, posted to one address.
+//!
+//! **Which event it is** say its source and its id, which is the closure key: the same handoff is the same event, however
+//! often it is sent (CloudEvents 1.0, "id"). Whether a receiver drops what it knows is the receiver's own matter, so the
+//! connection's settings say it. Nobody can ask a receiver what it has.
+//!
+//! What a receiver answers besides its status is not read: the standard gives it no meaning.
+
+mod rows;
+
+pub use rows::allow_list;
+
+use super::limits::Limits;
+use super::rest::client::{Condition, Reader, Writer};
+use super::rest::reply::{Came, Media};
+use super::rest::table::{Fill, Request};
+use super::rest::{self, Dialect};
+use super::{Product, Refused, Settings, Surroundings};
+use crate::closure::decide::{Change, HandoffBody, Verified};
+use crate::closure::ids::System;
+use crate::closure::snapshot::Trouble;
+use crate::products::CloudEvents;
+use crate::products::cloud_events::Mode;
+use crate::roles::{Abilities, AnnounceReply, Connected, HandoffSighting, Intake, Permit, Probe, Prober};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+static STRUCTURED: Dialect = Dialect {
+    accept: "*/*",
+    patch: "application/json",
+    post: "application/cloudevents+json; charset=utf-8",
+    errors: Media::Other,
+    is_own: |_| true,
+    says_all_in_status: true,
+};
+
+static BINARY: Dialect = Dialect { post: "application/json", ..STRUCTURED };
+
+/// Makes the connection's role. Sends nothing.
+///
+/// # Errors
+/// The endpoint is refused, a setting is none, or a Secret does not hold what it should.
+pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result<Connected, Refused> {
+    let Product::CloudEvents(events) = &settings.product else { return Err(Refused::NotSupported) };
+    let setting = "cloudEvents.window";
+    let window = events.window().map_err(|_| Refused::Setting { setting, rule: "a duration such as 10m or 24h" })?;
+    let dialect = match events.mode {
+        Mode::Structured => &STRUCTURED,
+        Mode::Binary => &BINARY,
+    };
+    let (reader, writer, gate): (Reader, Writer, Arc<Limits>) =
+        rest::connect(settings, &events.endpoint, dialect, surroundings)?;
+    let receiver = Arc::new(Receiver { reader, writer, events: (**events).clone(), window });
+    Ok(Connected {
+        gate,
+        governance: None,
+        archive: None,
+        checklist: None,
+        tracker: None,
+        queue: None,
+        intake: Some(receiver.clone()),
+        prober: receiver,
+    })
+}
+
+struct Receiver {
+    reader: Reader,
+    writer: Writer,
+    events: CloudEvents,
+    window: Option<Duration>,
+}
+
+impl Receiver {
+    fn event(&self, body: &HandoffBody) -> Option<Request> {
+        let HandoffBody { release_id, review_version, service, closure_key, coordinator, links } = body;
+        let mut fills = vec![
+            ("closureKey", Fill::Text(closure_key)),
+            ("source", Fill::Text(&self.events.source)),
+            ("type", Fill::Text(&self.events.event_type)),
+            ("releaseId", Fill::Text(release_id)),
+            ("reviewVersion", Fill::Text(review_version)),
+            ("service", Fill::Text(service)),
+            ("links", Fill::Links(links)),
+        ];
+        let row = match (self.events.mode, coordinator) {
+            (Mode::Structured, None) => &rows::EVENT,
+            (Mode::Structured, Some(_)) => &rows::EVENT_TO,
+            (Mode::Binary, None) => &rows::DATA,
+            (Mode::Binary, Some(_)) => &rows::DATA_TO,
+        };
+        fills.extend(coordinator.as_deref().map(|coordinator| ("coordinator", Fill::Text(coordinator))));
+        row.request(&fills)
+    }
+}
+
+#[async_trait]
+impl Intake for Receiver {
+    async fn handoff(&self, _: &str, _: Option<&Permit>) -> HandoffSighting {
+        // There is no such question. The abilities say so, and nobody asks.
+        HandoffSighting::Unreachable(Trouble::NotUnderstood.into())
+    }
+
+    async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
+        let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
+        let Some(request) = self.event(body) else { return AnnounceReply::Refused };
+        let attributes = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", body.closure_key.as_str()),
+            ("ce-source", self.events.source.as_str()),
+            ("ce-type", self.events.event_type.as_str()),
+            ("ce-subject", body.release_id.as_str()),
+        ];
+        let condition = match self.events.mode {
+            Mode::Structured => Condition::None,
+            Mode::Binary => Condition::Attributes(&attributes),
+        };
+        match self.writer.write(permit, request, condition, |_| Some(())).await {
+            Came::Success(()) => AnnounceReply::Accepted,
+            Came::Problem(400 | 404 | 405 | 410 | 413 | 415 | 422) => AnnounceReply::Refused,
+            Came::Problem(_) => AnnounceReply::NotSent(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) if failure.not_announced() => AnnounceReply::NotSent(failure.why),
+            Came::Failure(failure) => AnnounceReply::Unknown(failure.why),
+        }
+    }
+}
+
+#[async_trait]
+impl Prober for Receiver {
+    /// A receiver need not answer anything but a POST. That it answers at all, and what it says to the credentials, is what can
+    /// be learned without sending an event.
+    async fn probe(&self, _: System) -> Probe {
+        let Some(request) = rows::RECEIVER.request(&[]) else {
+            return Probe::Failed(Trouble::NotUnderstood.into());
+        };
+        match self.reader.probe(request, |_| Some(())).await {
+            Came::Problem(404 | 410) => Probe::Unfit {
+                setting: "cloudEvents.endpoint",
+                what: "names nothing that is there: correct it to the address that events are posted to",
+            },
+            Came::Success(()) | Came::Problem(_) => Probe::Ready,
+            Came::Failure(failure) => Probe::Failed(failure.why),
+        }
+    }
+
+    fn abilities(&self, system: System) -> Option<Abilities> {
+        (system == System::Intake).then(|| Abilities {
+            concurrency: None,
+            marker: None,
+            carries: &[],
+            delivery: Some(self.events.delivery()),
+            window: self.window,
+            can_look_up: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
