@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, Gitea, Http, SecretKeyRef};
+pub use crate::products::{CloudEvents, Gitea, Http, SecretKeyRef, Slack};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -50,6 +50,9 @@ pub struct SystemConnectionSpec {
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
+    /// A channel of a Slack workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<Slack>,
     /// How to know the system, and to be known by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -68,10 +71,14 @@ impl SystemConnectionSpec {
     /// Where the bearer token is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, cloud_events, .. } = self;
-        let http = http.as_ref().map(|http| &http.token_secret_ref);
-        let gitea = gitea.as_ref().map(|gitea| &gitea.token_secret_ref);
-        http.or(gitea).or(cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()))
+        let SystemConnectionSpec { http, gitea, cloud_events, slack, .. } = self;
+        let all = [
+            http.as_ref().map(|http| &http.token_secret_ref),
+            gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
+            cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
+            slack.as_ref().map(|slack| &slack.token_secret_ref),
+        ];
+        all.into_iter().flatten().next()
     }
 }
 
@@ -267,7 +274,7 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 3] = ["http", "gitea", "cloudEvents"];
+const PRODUCTS: [&str; 4] = ["http", "gitea", "cloudEvents", "slack"];
 
 fn connection_rules() -> Value {
     let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");

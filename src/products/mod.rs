@@ -7,10 +7,12 @@ pub mod cloud_events;
 pub mod gitea;
 pub mod http;
 pub mod issues;
+pub mod slack;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use http::Http;
+pub use slack::Slack;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -19,10 +19,11 @@ mod issues;
 pub mod limits;
 pub mod meter;
 pub mod rest;
+pub mod slack;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea};
+use crate::products::{CloudEvents, Gitea, Slack};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -69,6 +70,8 @@ pub enum Product {
     Gitea(Box<Gitea>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
+    /// A channel of a Slack workspace.
+    Slack(Box<Slack>),
 }
 
 impl Product {
@@ -87,8 +90,8 @@ impl Product {
             Product::Http { .. } => state == http::APPROVED,
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
-            // It keeps no tracker records.
-            Product::CloudEvents(_) => false,
+            // They keep no tracker records.
+            Product::CloudEvents(_) | Product::Slack(_) => false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Product {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
             Product::CloudEvents(_) => "cloudEvents",
+            Product::Slack(_) => "slack",
         }
     }
 }
@@ -224,8 +228,12 @@ struct Surroundings {
 type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 
 /// Every product there is an adapter for, with its constructor.
-const PRODUCTS: &[(&str, Constructor)] =
-    &[("http", http::connect), ("gitea", gitea::connect), ("cloudEvents", cloud_events::connect)];
+const PRODUCTS: &[(&str, Constructor)] = &[
+    ("http", http::connect),
+    ("gitea", gitea::connect),
+    ("cloudEvents", cloud_events::connect),
+    ("slack", slack::connect),
+];
 
 /// The names of the products there is an adapter for.
 pub fn products() -> impl Iterator<Item = &'static str> {
