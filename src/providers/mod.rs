@@ -20,10 +20,12 @@ pub mod limits;
 pub mod meter;
 pub mod rest;
 pub mod slack;
+#[cfg(feature = "smtp")]
+mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea, Slack};
+use crate::products::{CloudEvents, Gitea, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -72,6 +74,8 @@ pub enum Product {
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
     Slack(Box<Slack>),
+    /// Mail over a submission server.
+    Smtp(Box<Smtp>),
 }
 
 impl Product {
@@ -91,7 +95,7 @@ impl Product {
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
             // They keep no tracker records.
-            Product::CloudEvents(_) | Product::Slack(_) => false,
+            Product::CloudEvents(_) | Product::Slack(_) | Product::Smtp(_) => false,
         }
     }
 
@@ -103,6 +107,7 @@ impl Product {
             Product::Gitea(_) => "gitea",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
+            Product::Smtp(_) => "smtp",
         }
     }
 }
@@ -233,6 +238,8 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("gitea", gitea::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
+    #[cfg(feature = "smtp")]
+    ("smtp", smtp::connect),
 ];
 
 /// The names of the products there is an adapter for.
