@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use releaseclosure::closure::snapshot::Trouble;
-use releaseclosure::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use releaseclosure::providers::meter::Verb;
+use releaseclosure::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use releaseclosure::sandbox::{Answer, PREFIX, Role};
 
 tokio::task_local! {
