@@ -146,6 +146,7 @@ impl Prober for Receiver {
     fn abilities(&self, system: System) -> Option<Abilities> {
         (system == System::Intake).then(|| Abilities {
             concurrency: None,
+            unguarded: &[],
             marker: None,
             carries: &[],
             delivery: Some(self.events.delivery()),

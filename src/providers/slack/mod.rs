@@ -225,6 +225,7 @@ impl Prober for Channel {
     fn abilities(&self, system: System) -> Option<Abilities> {
         (system == System::Intake).then_some(Abilities {
             concurrency: None,
+            unguarded: &[],
             marker: None,
             carries: &[],
             delivery: Some(Delivery::None),
