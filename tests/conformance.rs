@@ -15,6 +15,7 @@ mod systems;
 
 #[allow(unreachable_pub, reason = "the parts of one suite")]
 mod conformance {
+    pub mod blind;
     pub mod cases;
     pub mod cell;
     pub mod faults;
@@ -42,7 +43,8 @@ macro_rules! adapters {
         /// Every product that a connection may name is in the suite, and in the table.
         #[test]
         fn no_adapter_is_left_out() {
-            let played = [$(stringify!($product)),*];
+            use conformance::subject::Adapter as _;
+            let played = [$(adapters::$product::$adapter.product()),*];
             let sections = conformance::table::sections();
             for product in releaseclosure::providers::products() {
                 assert!(played.contains(&product), "{product} is not in the suite");
@@ -58,6 +60,8 @@ macro_rules! adapters {
 }
 
 adapters! {
+    cloud_events: Events,
     gitea: Issues,
     http: Contract,
+    slack: Channels,
 }

@@ -232,6 +232,16 @@ impl Cell {
         self.papers.order(look.sighting.as_ref())
     }
 
+    /// The permission of an intake that cannot be asked anything.
+    pub fn order_unseen(&self) -> Result<Verified, String> {
+        self.papers.order(None)
+    }
+
+    /// Whether this is such an intake.
+    pub fn is_blind(&self) -> bool {
+        self.part.system == System::Intake && !self.abilities.can_look_up
+    }
+
     /// Makes a write, with a permit.
     pub async fn write(&self, order: Verified) -> Wrote {
         let permit = match self.connected.gate.permit().await {

@@ -25,11 +25,11 @@ pub async fn conforms(adapter: &dyn Adapter) {
     let wanted = std::env::var("CONFORMANCE_CASE").ok();
     let cells =
         CASES.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
-    let cells = cells
-        .flat_map(|(row, (_, play))| parts.iter().enumerate().map(move |(column, part)| (row, column, *part, *play)));
-    let played = futures::stream::iter(cells.map(|(row, column, part, play)| async move {
+    let cells =
+        cells.flat_map(|(row, case)| parts.iter().enumerate().map(move |(column, part)| (row, column, *part, *case)));
+    let played = futures::stream::iter(cells.map(|(row, column, part, case)| async move {
         let number = row * parts_max() + column;
-        ((row, column), cell(server, part, number, play).await)
+        ((row, column), cell(server, part, number, case).await)
     }));
     let outcomes: BTreeMap<(usize, usize), Outcome> = played.buffer_unordered(SIDE_BY_SIDE).collect().await;
     let failed: Vec<String> = outcomes
@@ -52,10 +52,10 @@ fn parts_max() -> usize {
 }
 
 /// One cell. Whatever came of it, nothing may have been sent that is not on the allow-list.
-async fn cell(server: &dyn Server, part: Part, number: usize, play: Play) -> Outcome {
+async fn cell(server: &dyn Server, part: Part, number: usize, (case, play): (&str, Play)) -> Outcome {
     let place = server.place(part, number).await;
     let mut cell = Cell::new(part, place.clone()).await?;
-    let outcome = play(&mut cell).await;
+    let outcome = if cell.is_blind() { super::blind::play(&mut cell, case).await } else { play(&mut cell).await };
     place.front().heal();
     let other = place.not_allowed();
     if other.is_empty() { outcome } else { Err(format!("not on the allow-list: {other:?}")) }

@@ -33,6 +33,7 @@ static STRUCTURED: Dialect = Dialect {
     errors: Media::Other,
     is_own: |_| true,
     says_all_in_status: true,
+    really: |status, _| status,
 };
 
 static BINARY: Dialect = Dialect { post: "application/json", ..STRUCTURED };

@@ -43,6 +43,7 @@ static DIALECT: Dialect = Dialect {
     errors: Media::Json,
     is_own: wire::is_own_error,
     says_all_in_status: false,
+    really: |status, _| status,
 };
 
 /// Makes the connection's roles. Sends nothing.

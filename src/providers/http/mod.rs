@@ -45,6 +45,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     errors: Media::Problem,
     is_own: json::is_object,
     says_all_in_status: false,
+    really: |status, _| status,
 };
 
 /// Makes the connection's roles. Sends nothing.
