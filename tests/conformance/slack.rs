@@ -17,6 +17,7 @@ use releaseclosure::providers::Product;
 use releaseclosure::providers::slack::allow_list;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -38,11 +39,16 @@ impl Adapter for Channels {
         let slack = Slack::start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let upstream = Upstream { base: slack.server.url(0), client: reqwest::Client::new() };
+        let upstream = Upstream { base: slack.server.url(0), client: client() };
         let app = axum::Router::new().fallback(pass).with_state(upstream);
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Some(Box::new(Workspace { slack, url, task }))
     }
+}
+
+fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    client.timeout(Duration::from_secs(60)).build().expect("a client")
 }
 
 #[derive(Clone)]
