@@ -1,6 +1,6 @@
 //! One cell of the table: an adapter in one part and one case, with a place of its own; and what all roles' replies have in common.
 
-use super::front::Front;
+use super::front::{Front, On};
 use super::orders::{Papers, UID};
 use super::subject::{Deed, Made, Part, Place, Release, Truth, settings};
 use releaseclosure::closure::decide::Verified;
@@ -130,10 +130,10 @@ impl Cell {
         self.place.person(&self.release, &self.made, deed).await
     }
 
-    /// Somebody does it right before the next change reaches the server.
-    pub fn person_at_the_moment(&self, deed: Deed) {
+    /// Somebody does it right before the next such request reaches the server.
+    pub fn person_when(&self, on: On, deed: Deed) {
         let (place, release, made) = (self.place.clone(), self.release.clone(), self.made.clone());
-        self.front().meanwhile(super::front::On::Write, move || {
+        self.front().meanwhile(on, move || {
             let (place, release, made) = (place.clone(), release.clone(), made.clone());
             async move { place.person(&release, &made, deed).await.expect("it was possible a moment ago") }
         });

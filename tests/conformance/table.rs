@@ -22,9 +22,10 @@ const INTRODUCTION: &str = "# What every adapter passes\n\n\
 pub async fn conforms(adapter: &dyn Adapter) {
     let Some(server) = adapter.start().await else { return };
     let (server, parts) = (&*server, adapter.parts());
+    let cases: Vec<(&str, Play)> = CASES.iter().chain(adapter.own_cases()).copied().collect();
     let wanted = std::env::var("CONFORMANCE_CASE").ok();
     let cells =
-        CASES.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
+        cases.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
     let cells = cells
         .flat_map(|(row, (_, play))| parts.iter().enumerate().map(move |(column, part)| (row, column, *part, *play)));
     let played = futures::stream::iter(cells.map(|(row, column, part, play)| async move {
@@ -36,12 +37,12 @@ pub async fn conforms(adapter: &dyn Adapter) {
         .iter()
         .filter_map(|((row, column), outcome)| {
             let why = outcome.as_ref().err()?;
-            Some(format!("{}, {}: {why}", parts[*column].title(), CASES[*row].0))
+            Some(format!("{}, {}: {why}", parts[*column].title(), cases[*row].0))
         })
         .collect();
     assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), outcomes.len(), failed.join("\n"));
     if wanted.is_none() {
-        let section = section(adapter, &parts, &outcomes);
+        let section = section(adapter, &parts, &cases, &outcomes);
         println!("{section}");
         compare(adapter.product(), &section);
     }
@@ -62,11 +63,16 @@ async fn cell(server: &dyn Server, part: Part, number: usize, play: Play) -> Out
 }
 
 /// An adapter's part of the documentation.
-fn section(adapter: &dyn Adapter, parts: &[Part], outcomes: &BTreeMap<(usize, usize), Outcome>) -> String {
+fn section(
+    adapter: &dyn Adapter,
+    parts: &[Part],
+    cases: &[(&str, Play)],
+    outcomes: &BTreeMap<(usize, usize), Outcome>,
+) -> String {
     let heads: Vec<String> = parts.iter().map(|part| part.title()).collect();
     let mut notes: Vec<String> = Vec::new();
     let mut rows = String::new();
-    for (row, (name, _)) in CASES.iter().enumerate() {
+    for (row, (name, _)) in cases.iter().enumerate() {
         rows.push_str(&format!("| {name} |"));
         for column in 0..parts.len() {
             let word = match &outcomes[&(row, column)] {
