@@ -1,6 +1,6 @@
 //! The same cases for an intake that cannot be asked what it has: it is announced to, and probed, and nothing else.
 
-use super::cases::{UNWRITTEN, cannot, done_once, ensure, nothing, trouble, untouched};
+use super::cases::{Play, UNWRITTEN, cannot, done_once, ensure, nothing, trouble, untouched};
 use super::cell::{Cell, Outcome, Verdict, Wrote};
 use super::front::{Fault, On};
 use super::subject::Deed;
@@ -13,8 +13,8 @@ use std::time::Duration;
 const TWICE: &str = "it takes the same announcement twice, and cannot be asked: the status says `delivery: None`, and where a \
                      reply is lost the closure asks a person";
 
-/// Plays a case, by its name.
-pub async fn play(cell: &mut Cell, case: &str) -> Outcome {
+/// Plays a case, by its name; an adapter's own as it is.
+pub async fn play(cell: &mut Cell, case: &str, own: Play) -> Outcome {
     match case {
         "is read, and changed once" => clean(cell).await,
         "the same write again" => again(cell).await,
@@ -47,7 +47,7 @@ pub async fn play(cell: &mut Cell, case: &str) -> Outcome {
         "moved (301)" => moved(cell).await,
         "archived" => archived(cell).await,
         "locked" => unheard_of(cell, Deed::Lock).await,
-        other => Err(format!("no such case: {other}")),
+        _ => own(cell).await,
     }
 }
 

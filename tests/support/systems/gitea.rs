@@ -84,7 +84,7 @@ impl Gitea {
     /// A new, empty repository of the administrator; gives the beginning of its paths.
     pub async fn repository(&self, name: &str) -> Repository<'_> {
         self.admin.post("/api/v1/user/repos", &json!({"name": name})).await.expect(201);
-        Repository { gitea: self, path: format!("/api/v1/repos/{ADMIN}/{name}") }
+        Repository::of(self, name)
     }
 }
 
@@ -95,7 +95,12 @@ pub struct Repository<'a> {
     pub path: String,
 }
 
-impl Repository<'_> {
+impl<'a> Repository<'a> {
+    /// One that is there.
+    pub fn of(gitea: &'a Gitea, name: &str) -> Repository<'a> {
+        Repository { gitea, path: format!("/api/v1/repos/{ADMIN}/{name}") }
+    }
+
     fn admin(&self) -> &Http {
         &self.gitea.admin
     }
