@@ -10,6 +10,14 @@ mod fault_proxy;
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod systems;
 
+#[path = "systems/adapters"]
+mod adapters {
+    mod azure;
+    mod azure_server;
+    mod object_store;
+    mod settings;
+}
+
 #[path = "systems/smoke"]
 mod smoke {
     mod availability;

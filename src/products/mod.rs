@@ -6,9 +6,13 @@
 pub mod gitea;
 pub mod http;
 pub mod issues;
+pub mod nats;
+pub mod object_store;
 
 pub use gitea::Gitea;
 pub use http::Http;
+pub use nats::Nats;
+pub use object_store::ObjectStore;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

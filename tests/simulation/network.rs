@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use releaseclosure::closure::snapshot::Trouble;
-use releaseclosure::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use releaseclosure::providers::meter::Verb;
+use releaseclosure::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use releaseclosure::sandbox::{Answer, PREFIX, Role};
 
 tokio::task_local! {
@@ -65,6 +65,7 @@ impl Network {
         let (verb, address, headers, body) = request.into_parts();
         let (method, name) = match verb {
             Verb::Get => (Method::GET, "GET"),
+            Verb::Head => (Method::HEAD, "HEAD"),
             Verb::Patch => (Method::PATCH, "PATCH"),
             Verb::Post => (Method::POST, "POST"),
         };

@@ -60,10 +60,7 @@ pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Resul
 }
 
 fn product(settings: &Settings) -> Result<&Gitea, Refused> {
-    match &settings.product {
-        Product::Gitea(gitea) => Ok(gitea),
-        Product::Http { .. } => Err(Refused::NotSupported),
-    }
+    if let Product::Gitea(gitea) = &settings.product { Ok(gitea) } else { Err(Refused::NotSupported) }
 }
 
 fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -> Connected {

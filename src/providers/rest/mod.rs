@@ -20,6 +20,7 @@ use super::guard::{Allowed, Endpoint};
 use super::limits::Limits;
 use super::{Refused, Surroundings};
 use client::{Reader, Writer};
+use transport::{Seal, Unsealed};
 use network::Network;
 use reply::Media;
 use std::sync::Arc;
@@ -51,11 +52,30 @@ pub(super) fn connect(
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
     let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
-    let (reader, writer) = client::build(network, endpoint, headers, dialect, limits.clone());
+    let (reader, writer) = client::build(network, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
     Ok((reader, writer, limits))
 }
 
-/// Likewise, over somebody else's transport.
+/// What only reads, where each request is sealed. `base` is the checked endpoint, with what stands before every path.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub(super) fn connect_sealed(
+    settings: &Settings,
+    endpoint: &str,
+    dialect: &'static Dialect,
+    seal: Arc<dyn Seal>,
+    surroundings: Surroundings,
+) -> Result<(Reader, Arc<Limits>), Refused> {
+    let Surroundings { limits, lookup } = surroundings;
+    let endpoint = checked(settings, endpoint)?;
+    let headers = client::headers(settings, dialect)?;
+    let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
+    let (reader, _) = client::build(network, endpoint, headers, dialect, seal, limits.clone());
+    Ok((reader, limits))
+}
+
+/// As [`connect`], over somebody else's transport.
 ///
 /// # Errors
 /// The endpoint is refused, the token is none, or a limit is none.
@@ -69,7 +89,7 @@ pub(super) fn connect_over(
     let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
-    let (reader, writer) = client::build(transport, endpoint, headers, dialect, limits.clone());
+    let (reader, writer) = client::build(transport, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
     Ok((reader, writer, limits))
 }
 

@@ -18,7 +18,7 @@ const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const URL: &str = "https://archive.example.com/\"p";
 
 /// The permission for a step, at revision `"7"` of its record.
-pub(super) fn order(step: Step) -> Verified {
+pub(crate) fn order(step: Step) -> Verified {
     order_with(step, Vec::new(), "Approved")
 }
 
