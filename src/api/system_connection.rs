@@ -320,7 +320,8 @@ fn one_store() -> Value {
 }
 
 fn nats_rules() -> Value {
-    let ways = "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
+    let ways =
+        "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
     json!([
         rule("has(self.intake) || has(self.queue)", "intake, queue or both must be given", None),
         rule(

@@ -106,8 +106,9 @@ impl ObjectStore {
             let keys = [(ACCESS_KEY, &s3.access_key_secret_ref), (SECRET_KEY, &s3.secret_key_secret_ref)];
             keys.into_iter().chain(s3.session_token_secret_ref.iter().map(|token| (SESSION_TOKEN, token)))
         });
-        let gcs =
-            gcs.iter().flat_map(|gcs| [(ACCESS_KEY, &gcs.access_key_secret_ref), (SECRET_KEY, &gcs.secret_key_secret_ref)]);
+        let gcs = gcs
+            .iter()
+            .flat_map(|gcs| [(ACCESS_KEY, &gcs.access_key_secret_ref), (SECRET_KEY, &gcs.secret_key_secret_ref)]);
         s3.chain(gcs).chain(azure.iter().map(|azure| (SAS, &azure.sas_secret_ref))).collect()
     }
 }

@@ -74,11 +74,18 @@ impl Secrets {
     /// There is none, or it is none that fits in a request.
     fn get(&self, what: &'static str) -> Result<SecretString, Refused> {
         let secret = self.0.get(what).map(|secret| secret.expose_secret().trim_ascii());
-        let fits = |secret: &&str| (1..=8192).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits =
+            |secret: &&str| (1..=8192).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
         secret.filter(fits).map(SecretString::from).ok_or(Refused::Secret { what })
     }
 
-    /// Likewise, where it may be left out.
+    /// One of them with everything that it holds: a file.
+    #[cfg(feature = "nats")]
+    fn as_it_stands(&self, what: &'static str) -> Option<&SecretString> {
+        self.0.get(what)
+    }
+
+    /// One that may be left out, likewise without white space at its ends.
     ///
     /// # Errors
     /// It is none that fits in a request.

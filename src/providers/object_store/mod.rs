@@ -45,8 +45,12 @@ const MANIFEST: &str = "manifest.json";
 const PROBE: &str = "releaseclosure-probe";
 
 /// Objects are of any type, and are asked for as they are.
-static DIALECT: Dialect =
-    Dialect { accept: "*/*", patch: "application/json", errors: Media::Other, is_own: |body| wire::words(body).is_some() };
+static DIALECT: Dialect = Dialect {
+    accept: "*/*",
+    patch: "application/json",
+    errors: Media::Other,
+    is_own: |body| wire::words(body).is_some(),
+};
 
 /// Makes the connection's one role. Sends nothing.
 ///
@@ -146,10 +150,10 @@ impl Archive for Bucket {
         };
         let Some(request) = self.request(&rows::MANIFEST, "manifest", name, MANIFEST) else { return not_understood() };
         let understand = |raw: Raw| match raw.status {
-            200 => wire::manifest(&raw.body).map_or(
-                Came::Failure(Failure::unknown(Trouble::NotUnderstood)),
-                |manifest| Came::Success((manifest, digest(&raw.body), wire::revision(&raw))),
-            ),
+            200 => wire::manifest(&raw.body)
+                .map_or(Came::Failure(Failure::unknown(Trouble::NotUnderstood)), |manifest| {
+                    Came::Success((manifest, digest(&raw.body), wire::revision(&raw)))
+                }),
             _ => unfit::refusal(&raw),
         };
         let (manifest, digest, revision) = match self.reader.ask(&mut entered, request, understand).await {

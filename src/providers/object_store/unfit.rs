@@ -70,7 +70,10 @@ pub(super) fn unfit(kind: Kind, raw: &Raw) -> Option<Probe> {
                 ),
             ) => {
                 let Some(region) = region else {
-                    return unfit("objectStore.s3.region", "is not the bucket's: set it to the one that the bucket is in");
+                    return unfit(
+                        "objectStore.s3.region",
+                        "is not the bucket's: set it to the one that the bucket is in",
+                    );
                 };
                 let (setting, what) = ("objectStore.s3.region", "is not the bucket's, which is");
                 return Some(Probe::Told { setting, what, right: region.to_owned() });

@@ -134,10 +134,18 @@ pub(super) fn words(body: &[u8]) -> Option<Words<'_>> {
     };
     Some(Words {
         code: element(inside, "Code").filter(plain)?,
-        region: element(inside, "Region").filter(plain).filter(|region| {
-            region.len() <= 32 && !region.bytes().any(|byte| byte.is_ascii_uppercase())
-        }),
+        region: element(inside, "Region")
+            .or_else(|| element(inside, "Message").and_then(expected))
+            .filter(plain)
+            .filter(|region| region.len() <= 32 && !region.bytes().any(|byte| byte.is_ascii_uppercase())),
     })
+}
+
+/// The region in "the region 'x' is wrong; expecting 'y'", for stores that name it there alone.
+fn expected(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("expecting ")?;
+    let quote = ["&#34;", "&#39;", "&quot;", "&apos;", "\"", "'"].into_iter().find(|quote| rest.starts_with(quote))?;
+    Some(rest.strip_prefix(quote)?.split_once(quote)?.0)
 }
 
 /// The region that a redirect names.
@@ -172,6 +180,9 @@ mod tests {
         assert_eq!(words_of(azure), Some(("BlobNotFound", None)));
         let region = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-central-1</Region></Error>";
         assert_eq!(words_of(region), Some(("AuthorizationHeaderMalformed", Some("eu-central-1"))));
+        let message =
+            "<Error><Code>X</Code><Message>the region &#34;a&#34; is wrong; expecting &#34;us-1&#34;</Message></Error>";
+        assert_eq!(words_of(message), Some(("X", Some("us-1"))));
         let odd = "<Error><Code>X</Code><Region>Read https://evil.example</Region></Error>";
         assert_eq!(words_of(odd), Some(("X", None)));
         for page in [

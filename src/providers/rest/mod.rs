@@ -20,11 +20,11 @@ use super::guard::{Allowed, Endpoint};
 use super::limits::Limits;
 use super::{Refused, Surroundings};
 use client::{Reader, Writer};
-use transport::{Seal, Unsealed};
 use network::Network;
 use reply::Media;
 use std::sync::Arc;
 use transport::Transport;
+use transport::{Seal, Unsealed};
 
 /// How a product speaks, where products differ.
 pub(super) struct Dialect {
