@@ -236,6 +236,11 @@ pub struct RoleStatus {
     /// How writes are protected against somebody else's change; ReadVerifyWrite and Serialized leave a race window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// The fields that this protection does not cover, as dotted paths in the contract's record: for these, too, a race window is
+    /// left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub unguarded: Vec<String>,
     /// Whether records carry a marker, so that who changed them can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marker: Option<bool>,
@@ -256,10 +261,11 @@ impl RoleStatus {
     /// What an adapter says it is able to do in this role.
     #[must_use]
     pub fn new(role: Role, abilities: &Abilities) -> RoleStatus {
-        let Abilities { concurrency, marker, carries, delivery, window } = abilities;
+        let Abilities { concurrency, unguarded, marker, carries, delivery, window } = abilities;
         RoleStatus {
             role,
             concurrency: *concurrency,
+            unguarded: unguarded.iter().map(|&field| field.to_owned()).collect(),
             marker: *marker,
             carries: carries.iter().map(|&field| field.to_owned()).collect(),
             delivery: *delivery,

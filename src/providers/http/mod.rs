@@ -266,6 +266,7 @@ impl Prober for Sources {
         let written = matches!(system, System::Checklist | System::Tracker | System::Queue);
         Some(Abilities {
             concurrency: written.then_some(Concurrency::CompareAndSwap),
+            unguarded: &[],
             marker: written.then_some(true),
             carries,
             delivery: (system == System::Intake).then_some(self.delivery),
