@@ -14,7 +14,11 @@ mod systems;
 mod adapters {
     mod azure;
     mod azure_server;
+    #[cfg(feature = "nats")]
+    mod nats;
     mod object_store;
+    #[cfg(feature = "nats")]
+    mod orders;
     mod settings;
 }
 

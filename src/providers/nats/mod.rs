@@ -152,13 +152,13 @@ fn entry_id(release: &str, review_version: &str) -> Option<String> {
     (is_id(release) && is_id(review_version) && is_id(&id)).then_some(id)
 }
 
-/// An id that can stand in a subject: two tokens.
+/// An id that can stand in a subject.
 fn is_entry_id(id: &str) -> bool {
     let token = |token: &str| {
         !token.is_empty()
             && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
     };
-    is_id(id) && id.split('.').count() == 2 && id.split('.').all(token)
+    is_id(id) && id.split('.').all(token)
 }
 
 fn failure(fate: Fate, trouble: Trouble) -> Failure {

@@ -144,6 +144,7 @@ impl Prober for JetStream {
         match system {
             System::Queue if self.nats.queue.is_some() => Some(Abilities {
                 concurrency: Some(Concurrency::CompareAndSwap),
+                unguarded: &[],
                 marker: Some(true),
                 carries: &["id", "release.id", "review.version", "state", "closure"],
                 delivery: None,
@@ -151,6 +152,7 @@ impl Prober for JetStream {
             }),
             System::Intake if self.nats.intake.is_some() => Some(Abilities {
                 concurrency: None,
+                unguarded: &[],
                 marker: None,
                 carries: &[],
                 delivery: Some(Delivery::IdempotencyKey),

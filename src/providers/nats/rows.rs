@@ -87,6 +87,17 @@ pub(super) struct Request {
 }
 
 impl Row {
+    /// The template of the subject that is published to.
+    #[must_use]
+    pub fn subject(&self) -> &'static str {
+        self.subject
+    }
+
+    /// The names of the headers.
+    pub fn headers(&self) -> impl Iterator<Item = &'static str> {
+        self.headers.iter().map(|(name, _)| *name)
+    }
+
     /// Fills the row's holes. `record` tells records apart for the circuit breaker.
     ///
     /// None where a hole has no fill, or one that could not stand there; callers check what they fill in first.

@@ -263,6 +263,7 @@ impl Prober for Bucket {
     fn abilities(&self, system: System) -> Option<Abilities> {
         (system == System::Archive).then_some(Abilities {
             concurrency: None,
+            unguarded: &[],
             marker: None,
             carries: &["bundle", "digest", "release.id", "review.version", "artifacts", "url"],
             delivery: None,

@@ -69,7 +69,8 @@ pub(super) fn connect_sealed(
 ) -> Result<(Reader, Arc<Limits>), Refused> {
     let Surroundings { limits, lookup } = surroundings;
     let endpoint = checked(settings, endpoint)?;
-    let headers = client::headers(settings, dialect)?;
+    let mut headers = client::headers(settings, dialect)?;
+    headers.remove(http::header::AUTHORIZATION);
     let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
     let (reader, _) = client::build(network, endpoint, headers, dialect, seal, limits.clone());
     Ok((reader, limits))
