@@ -190,7 +190,7 @@ pub trait Intake: Send + Sync {
 }
 
 /// What a probe found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// It answers, and accepts the credentials.
     Ready,
@@ -202,6 +202,15 @@ pub enum Probe {
         setting: &'static str,
         /// What is wrong with it, and what would be right.
         what: &'static str,
+    },
+    /// Likewise, and the system itself says what would be right.
+    Told {
+        /// The setting, as a dotted path below `spec`.
+        setting: &'static str,
+        /// What is wrong with it; the sentence ends with what would be right.
+        what: &'static str,
+        /// That: a short name of small letters, digits and dashes, whatever the system sent.
+        right: String,
     },
 }
 

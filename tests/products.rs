@@ -5,7 +5,7 @@
 //! `tests/systems/README.md`.
 
 #[path = "support/fault_proxy/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a toolbox")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "a toolbox")]
 mod fault_proxy;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]

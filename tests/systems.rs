@@ -10,6 +10,18 @@ mod fault_proxy;
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod systems;
 
+#[path = "systems/adapters"]
+mod adapters {
+    mod azure;
+    mod azure_server;
+    #[cfg(feature = "nats")]
+    mod nats;
+    mod object_store;
+    #[cfg(feature = "nats")]
+    mod orders;
+    mod settings;
+}
+
 #[path = "systems/smoke"]
 mod smoke {
     mod availability;

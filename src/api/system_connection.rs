@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, Gitea, Http, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{CloudEvents, Gitea, Http, Nats, ObjectStore, SecretKeyRef, Slack, Smtp};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -56,6 +56,14 @@ pub struct SystemConnectionSpec {
     /// Mail over a submission server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Smtp>,
+    /// A bucket with evidence bundles: S3, Google Cloud Storage, Azure Blob Storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = one_store()))]
+    pub object_store: Option<ObjectStore>,
+    /// NATS JetStream. In builds with the feature nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = nats_rules()))]
+    pub nats: Option<Nats>,
     /// How to know the system, and to be known by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -83,6 +91,14 @@ impl SystemConnectionSpec {
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
         ];
         all.into_iter().flatten().next()
+    }
+
+    /// What else of Secrets the product needs, by what each is for.
+    #[must_use]
+    pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {
+        let SystemConnectionSpec { object_store, nats, .. } = self;
+        let store = object_store.iter().flat_map(ObjectStore::secret_refs);
+        store.chain(nats.iter().flat_map(Nats::secret_refs)).collect()
     }
 }
 
@@ -283,24 +299,34 @@ fn ten_seconds() -> String {
     "10s".to_owned()
 }
 
-/// The products there are settings for, by their field: those with an endpoint, and those without.
-const WITH_ENDPOINT: [&str; 4] = ["http", "gitea", "cloudEvents", "slack"];
-const WITHOUT_ENDPOINT: [&str; 1] = ["smtp"];
+/// The products there are settings for, by their field.
+const PRODUCTS: [&str; 7] = ["http", "gitea", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
+/// Where each of them has an endpoint by HTTP.
+const ENDPOINTS: [&[&str]; 7] = [
+    &["http"],
+    &["gitea"],
+    &["objectStore", "s3"],
+    &["objectStore", "gcs"],
+    &["objectStore", "azure"],
+    &["cloudEvents"],
+    &["slack"],
+];
 
 fn connection_rules() -> Value {
-    let products = [&WITH_ENDPOINT[..], &WITHOUT_ENDPOINT[..]].concat();
-    let given: Vec<String> = products.iter().map(|product| format!("(has(self.{product}) ? 1 : 0)")).collect();
-    let given = given.join(" + ");
+    let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");
     let mut rules = vec![rule(
         &format!("{given} == 1"),
-        &format!("exactly one product must be given; this release knows {}", products.join(", ")),
+        &format!("exactly one product must be given; this release knows {}", PRODUCTS.join(", ")),
         None,
     )];
-    for product in WITH_ENDPOINT {
+    for holder in ENDPOINTS {
+        let paths = (1..=holder.len()).map(|length| holder[..length].join("."));
+        let absent: String = paths.map(|path| format!("!has(self.{path}) || ")).collect();
+        let path = holder.join(".");
         rules.push(rule(
-            &format!("!has(self.{product}) || self.{product}.endpoint.startsWith('https://') || self.allowPlaintext"),
+            &format!("{absent}self.{path}.endpoint.startsWith('https://') || self.allowPlaintext"),
             "http:// sends the token in the clear; where that is meant, set allowPlaintext: true",
-            Some(&format!(".{product}.endpoint")),
+            Some(&format!(".{path}.endpoint")),
         ));
     }
     rules.push(rule(
@@ -309,11 +335,35 @@ fn connection_rules() -> Value {
         Some(".smtp.encryption"),
     ));
     rules.push(rule(
+        "!has(self.nats) || self.nats.endpoint.startsWith('tls://') || self.allowPlaintext",
+        "nats:// sends the credentials in the clear; where that is meant, set allowPlaintext: true",
+        Some(".nats.endpoint"),
+    ));
+    rules.push(rule(
         "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
         "must be https",
         Some(".links.record"),
     ));
     Value::Array(rules)
+}
+
+fn one_store() -> Value {
+    let given = "(has(self.s3) ? 1 : 0) + (has(self.gcs) ? 1 : 0) + (has(self.azure) ? 1 : 0)";
+    json!([rule(&format!("{given} == 1"), "exactly one of s3, gcs and azure must be given", None)])
+}
+
+fn nats_rules() -> Value {
+    let ways =
+        "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
+    json!([
+        rule("has(self.intake) || has(self.queue)", "intake, queue or both must be given", None),
+        rule(
+            "has(self.userSecretRef) == has(self.passwordSecretRef)",
+            "userSecretRef and passwordSecretRef go together",
+            None
+        ),
+        rule(&format!("{ways} <= 1"), "at most one of userSecretRef, tokenSecretRef and credsSecretRef", None),
+    ])
 }
 
 fn template_rules() -> Value {

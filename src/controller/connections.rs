@@ -229,6 +229,7 @@ impl Connections {
             token: found.token,
             ca_pem: found.ca_pem,
             client_certificate_pem: found.client_certificate_pem,
+            secrets: found.secrets,
             limits: LimitSettings {
                 requests_per_second: f64::from(limits.requests_per_second),
                 concurrency: usize::try_from(limits.concurrency).unwrap_or(1),
@@ -282,6 +283,9 @@ impl Connections {
                     Probe::Failed(why) => Err(reason_of(why.trouble)),
                     Probe::Unfit { setting, what } => {
                         Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}.")))
+                    }
+                    Probe::Told { setting, what, right } => {
+                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use crate::api::SystemConnectionSpec;
 use crate::api::system_connection::SecretKeyRef;
 use crate::closure::reason::Reason;
+use crate::providers::Secrets;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::SecretString;
@@ -16,6 +17,8 @@ pub struct Found {
     pub ca_pem: Option<Vec<u8>>,
     /// Client certificate and key, in PEM.
     pub client_certificate_pem: Option<SecretString>,
+    /// What else the product needs, by what it is for.
+    pub secrets: Secrets,
     /// SHA-256 over all of it.
     pub digest: [u8; 32],
 }
@@ -73,11 +76,17 @@ impl SecretError {
 pub async fn read(client: &Client, namespace: &str, spec: &SystemConnectionSpec) -> Result<Found, SecretError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut hash = Sha256::new();
-    let mut found = Found { token: None, ca_pem: None, client_certificate_pem: None, digest: [0; 32] };
+    let (secrets, digest) = (Secrets::default(), [0; 32]);
+    let mut found = Found { token: None, ca_pem: None, client_certificate_pem: None, secrets, digest };
     if let Some(SecretKeyRef { name, key }) = spec.token_secret_ref() {
         let token = value(&api, name, key).await?;
         hash.update(&token);
         found.token = Some(text(token, name, key)?.into());
+    }
+    for (what, SecretKeyRef { name, key }) in spec.secret_refs() {
+        let secret = value(&api, name, key).await?;
+        hash.update(&secret);
+        found.secrets.insert(what, text(secret, name, key)?.into());
     }
     let tls = spec.tls.clone().unwrap_or_default();
     if let Some(SecretKeyRef { name, key }) = &tls.ca_secret_ref {

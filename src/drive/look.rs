@@ -93,6 +93,6 @@ pub(super) async fn probe(pass: &mut Pass, found: &Systems<'_>) {
     pass.probed(match found[System::Intake as usize].prober.probe(System::Intake).await {
         Probe::Ready => Ok(()),
         Probe::Failed(why) => Err(why),
-        Probe::Unfit { .. } => Err(Trouble::NotUnderstood.into()),
+        Probe::Unfit { .. } | Probe::Told { .. } => Err(Trouble::NotUnderstood.into()),
     });
 }

@@ -7,12 +7,16 @@ pub mod cloud_events;
 pub mod gitea;
 pub mod http;
 pub mod issues;
+pub mod nats;
+pub mod object_store;
 pub mod slack;
 pub mod smtp;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use http::Http;
+pub use nats::Nats;
+pub use object_store::ObjectStore;
 pub use slack::Slack;
 pub use smtp::Smtp;
 

@@ -9,7 +9,8 @@
 
 use super::LimitSettings;
 use super::breaker::Breaker;
-use super::meter::Meter;
+use super::meter::{Class, Meter, Verb};
+use super::rest::reply::{Came, Failure, Fate};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::roles::{Gate, Permit};
 use async_trait::async_trait;
@@ -163,6 +164,30 @@ impl Limits {
             let until = now + wait.min(RETRY_AFTER_MAX);
             state.held_until = Some(state.held_until.map_or(until, |held| held.max(until)));
         }
+    }
+
+    /// Counts a request and learns from what came of it.
+    pub(super) fn learn<T>(&self, verb: Verb, record: u64, probe: bool, came: &Came<T>) {
+        let (class, lesson, retry_after) = match came {
+            Came::Success(_) => (Class::Success, Lesson::Answers, None),
+            Came::Problem(_) => (Class::Answered, Lesson::Answers, None),
+            Came::Failure(Failure { why: Unreachable { trouble, retry_after }, fate }) => {
+                let (class, lesson) = match trouble {
+                    Trouble::Unauthorized => (Class::Unauthorized, Lesson::LockedOut),
+                    // The system's own refusal of one record says that the system is well.
+                    Trouble::Forbidden if *fate == Fate::Said(403, true) => (Class::Forbidden, Lesson::Answers),
+                    Trouble::Forbidden => (Class::Forbidden, Lesson::Fails),
+                    Trouble::TooManyRequests => (Class::TooManyRequests, Lesson::Fails),
+                    Trouble::NotUnderstood => (Class::NotUnderstood, Lesson::Fails),
+                    Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => (Class::Unavailable, Lesson::Fails),
+                };
+                (class, lesson, *retry_after)
+            }
+        };
+        // What a probe was refused is no success of a probe.
+        let probe = probe && !matches!(came, Came::Failure(_));
+        self.meter.count(verb, class);
+        self.settle(record, lesson, retry_after, probe);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The three methods that are ever sent.
+/// The four methods that are ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Reads.
     Get,
+    /// Asks for what is known of an object, without it.
+    Head,
     /// Changes a record.
     Patch,
     /// Announces a handoff.
@@ -14,14 +16,15 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// All three.
-    pub const ALL: [Verb; 3] = [Verb::Get, Verb::Patch, Verb::Post];
+    /// All four.
+    pub const ALL: [Verb; 4] = [Verb::Get, Verb::Head, Verb::Patch, Verb::Post];
 
     /// The method's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "GET",
+            Verb::Head => "HEAD",
             Verb::Patch => "PATCH",
             Verb::Post => "POST",
         }

@@ -18,6 +18,9 @@ pub mod http;
 mod issues;
 pub mod limits;
 pub mod meter;
+#[cfg(feature = "nats")]
+pub mod nats;
+pub mod object_store;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
@@ -25,12 +28,13 @@ mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea, Slack, Smtp};
+use crate::products::{CloudEvents, Gitea, Nats, ObjectStore, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
 use meter::Meter;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +50,8 @@ pub struct Settings {
     pub ca_pem: Option<Vec<u8>>,
     /// Client certificate chain and key, one after the other, in PEM.
     pub client_certificate_pem: Option<SecretString>,
+    /// What else the product needs.
+    pub secrets: Secrets,
     /// Rate, concurrency, timeout.
     pub limits: LimitSettings,
     /// Whether `http://` may be used.
@@ -54,6 +60,42 @@ pub struct Settings {
     pub allow_loopback: bool,
     /// Where requests are counted. The same one may be handed over again when settings change, so that counts go on.
     pub meter: Arc<Meter>,
+}
+
+/// Secrets by what each is for, for products that need others than one bearer token.
+#[derive(Clone, Default)]
+pub struct Secrets(BTreeMap<&'static str, SecretString>);
+
+impl Secrets {
+    /// Keeps one.
+    pub fn insert(&mut self, what: &'static str, secret: SecretString) {
+        self.0.insert(what, secret);
+    }
+
+    /// One of them, without white space at its ends: Secrets made from files often end in a line feed.
+    ///
+    /// # Errors
+    /// There is none, or it is none that fits in a request.
+    fn get(&self, what: &'static str) -> Result<SecretString, Refused> {
+        let secret = self.0.get(what).map(|secret| secret.expose_secret().trim_ascii());
+        let fits =
+            |secret: &&str| (1..=8192).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        secret.filter(fits).map(SecretString::from).ok_or(Refused::Secret { what })
+    }
+
+    /// One of them with everything that it holds: a file.
+    #[cfg(feature = "nats")]
+    fn as_it_stands(&self, what: &'static str) -> Option<&SecretString> {
+        self.0.get(what)
+    }
+
+    /// One that may be left out, likewise without white space at its ends.
+    ///
+    /// # Errors
+    /// It is none that fits in a request.
+    fn get_if_given(&self, what: &'static str) -> Result<Option<SecretString>, Refused> {
+        if self.0.contains_key(what) { self.get(what).map(Some) } else { Ok(None) }
+    }
 }
 
 /// A product and what is particular to it. Spelled as in a connection's spec: the product's name, and below it what is
@@ -76,6 +118,10 @@ pub enum Product {
     Slack(Box<Slack>),
     /// Mail over a submission server.
     Smtp(Box<Smtp>),
+    /// A bucket with evidence bundles.
+    ObjectStore(Box<ObjectStore>),
+    /// NATS JetStream.
+    Nats(Box<Nats>),
 }
 
 impl Product {
@@ -95,7 +141,11 @@ impl Product {
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
             // They keep no tracker records.
-            Product::CloudEvents(_) | Product::Slack(_) | Product::Smtp(_) => false,
+            Product::ObjectStore(_)
+            | Product::Nats(_)
+            | Product::CloudEvents(_)
+            | Product::Slack(_)
+            | Product::Smtp(_) => false,
         }
     }
 
@@ -108,6 +158,8 @@ impl Product {
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
+            Product::ObjectStore(_) => "objectStore",
+            Product::Nats(_) => "nats",
         }
     }
 }
@@ -151,6 +203,7 @@ impl fmt::Debug for Settings {
             token,
             ca_pem,
             client_certificate_pem,
+            secrets,
             limits,
             allow_plaintext,
             allow_loopback,
@@ -161,6 +214,7 @@ impl fmt::Debug for Settings {
             .field("token", &token.is_some())
             .field("ca_pem", &ca_pem.is_some())
             .field("client_certificate_pem", &client_certificate_pem.is_some())
+            .field("secrets", &secrets.0.keys().collect::<Vec<_>>())
             .field("limits", limits)
             .field("allow_plaintext", allow_plaintext)
             .field("allow_loopback", allow_loopback)
@@ -177,6 +231,20 @@ pub enum Refused {
     /// The token does not fit in a header.
     #[error("the token must be 1 to 8192 visible ASCII characters: correct the Secret's value")]
     Token,
+    /// A Secret's value does not fit in a request.
+    #[error("the value of {what}SecretRef must be 1 to 8192 visible ASCII characters: correct the Secret's value")]
+    Secret {
+        /// What it is for.
+        what: &'static str,
+    },
+    /// A setting that is none.
+    #[error("spec.{setting} must be {rule}")]
+    Setting {
+        /// Which, as a dotted path below `spec`.
+        setting: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
     /// No certificate in what should be the authorities.
     #[error("the CA bundle holds no usable certificate: it must be PEM, one or more CERTIFICATE blocks")]
     Authorities,
@@ -189,14 +257,6 @@ pub enum Refused {
     /// This build has no adapter for the product.
     #[error("this build has no adapter for the product: use another product, or another build")]
     NotSupported,
-    /// A setting that is none.
-    #[error("spec.{setting} must be {rule}")]
-    Setting {
-        /// Which, as a dotted path below `spec`.
-        setting: &'static str,
-        /// What it must be.
-        rule: &'static str,
-    },
     /// A limit that is none.
     #[error("limits.{field} must be {rule}")]
     Limit {
@@ -218,6 +278,7 @@ impl Refused {
             | Refused::Authorities
             | Refused::ClientCertificate
             | Refused::Tls
+            | Refused::Secret { .. }
             | Refused::Setting { .. }
             | Refused::Limit { .. } => Reason::ConnectionInvalid,
         }
@@ -240,6 +301,9 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]
     ("smtp", smtp::connect),
+    ("objectStore", object_store::connect),
+    #[cfg(feature = "nats")]
+    ("nats", nats::connect),
 ];
 
 /// The names of the products there is an adapter for.

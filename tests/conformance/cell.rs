@@ -92,7 +92,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Cell {
     /// A place in which the release's record stands ready.
     pub async fn new(part: Part, place: Arc<dyn Place>) -> Result<Cell, String> {
-        let release = Release::new("r-2026.11.3");
+        let mut release = Release::new("r-2026.11.3");
+        if let Some(digest) = place.digest(&release) {
+            release.digest = digest;
+        }
         let made = place.make(&release).await;
         let connected = connect(&*place, &place.token(), PATIENCE)?;
         let abilities = connected.prober.abilities(part.system).ok_or("it says nothing of this role")?;

@@ -2,7 +2,9 @@
 //!
 //! For what speaks HTTP that is the fault proxy. What does not gets a variant of its own here.
 
-use crate::fault_proxy::{Answer, Asked, Cut, FaultProxy, Gate, Then, When};
+#[cfg(feature = "nats")]
+use super::nats_front::NatsProxy;
+use crate::fault_proxy::{Answer, Asked, Cut, FaultProxy, Gate, Seen, Then, When};
 use regex::Regex;
 use releaseclosure::providers::rest::Row;
 use std::collections::BTreeSet;
@@ -45,11 +47,18 @@ pub enum Fault {
     Elsewhere,
 }
 
-/// The front of a server that speaks HTTP.
+/// The front of a server.
 pub struct Front {
-    proxy: FaultProxy,
+    proxy: Proxy,
     is_write: fn(&Asked) -> bool,
     own: fn(u16) -> Answer,
+}
+
+/// Whatever speaks the server's language.
+enum Proxy {
+    Http(FaultProxy),
+    #[cfg(feature = "nats")]
+    Nats(NatsProxy),
 }
 
 /// Where a redirect leads.
@@ -59,7 +68,28 @@ impl Front {
     /// In front of the server at this URL; its errors are JSON, and all but GET and HEAD are changes.
     pub async fn before(upstream: &str) -> Front {
         let is_write = |asked: &Asked| !matches!(&*asked.method, "GET" | "HEAD");
-        Front { proxy: FaultProxy::before(upstream).await, is_write, own: Answer::status }
+        Front { proxy: Proxy::Http(FaultProxy::before(upstream).await), is_write, own: Answer::status }
+    }
+
+    /// In front of a NATS server at this address; what is published to a subject that `is_write` is a change.
+    #[cfg(feature = "nats")]
+    pub async fn before_nats(upstream: &str, is_write: fn(&Asked) -> bool) -> Front {
+        Front { proxy: Proxy::Nats(NatsProxy::before(upstream).await), is_write, own: Answer::status }
+    }
+
+    /// Why this happens to nobody who speaks the server's language, if so.
+    pub fn never(&self, fault: &Fault) -> Option<&'static str> {
+        match (&self.proxy, fault) {
+            (Proxy::Http(_), _) => None,
+            #[cfg(feature = "nats")]
+            (Proxy::Nats(_), Fault::Busy(_)) => Some("the server asks nobody to wait for a time"),
+            #[cfg(feature = "nats")]
+            (Proxy::Nats(_), Fault::Elsewhere) => {
+                Some("the server redirects nobody; the servers that it names are not dialled")
+            }
+            #[cfg(feature = "nats")]
+            (Proxy::Nats(_), _) => None,
+        }
     }
 
     /// The same, with another word for an error.
@@ -75,11 +105,20 @@ impl Front {
 
     /// Its base URL.
     pub fn url(&self) -> String {
-        self.proxy.url()
+        match &self.proxy {
+            Proxy::Http(proxy) => proxy.url(),
+            #[cfg(feature = "nats")]
+            Proxy::Nats(proxy) => proxy.url(),
+        }
     }
 
     /// This happens to the next such request.
     pub fn on(&self, on: On, fault: Fault) {
+        let proxy = match &self.proxy {
+            Proxy::Http(proxy) => proxy,
+            #[cfg(feature = "nats")]
+            Proxy::Nats(proxy) => return proxy.on(self.meets(on), fault),
+        };
         let then = match fault {
             Fault::Lost => Then::DropBefore(Cut::Close),
             Fault::ReplyLost => Then::DropAfter(Cut::Reset),
@@ -96,7 +135,7 @@ impl Front {
             Fault::Torn => Then::Truncate(20),
             Fault::Elsewhere => Then::Answer(Answer::redirect(301, &format!("{}{ELSEWHERE}", self.url()))),
         };
-        self.proxy.on(self.next(on), then);
+        proxy.on(self.next(on), then);
     }
 
     /// This happens right before the next such request reaches the server.
@@ -105,39 +144,50 @@ impl Front {
         on: On,
         what: impl Fn() -> F + Send + Sync + 'static,
     ) {
-        self.proxy.on(self.next(on), Then::meanwhile(what));
+        match &self.proxy {
+            Proxy::Http(proxy) => proxy.on(self.next(on), Then::meanwhile(what)),
+            #[cfg(feature = "nats")]
+            Proxy::Nats(proxy) => proxy.meanwhile(self.meets(on), what),
+        }
     }
 
     /// The next request of this kind.
     fn next(&self, on: On) -> When {
+        When::any().that(self.meets(on)).times(1)
+    }
+
+    fn meets(&self, on: On) -> impl Fn(&Asked) -> bool + Send + Sync + 'static {
         let is_write = self.is_write;
-        let meets = move |asked: &Asked| match on {
+        move |asked: &Asked| match on {
             On::Read => !is_write(asked),
             On::Write => is_write(asked),
             On::Path(part) => asked.path.contains(part),
-        };
-        When::any().that(meets).times(1)
+        }
     }
 
     /// No more faults.
     pub fn heal(&self) {
-        self.proxy.heal();
+        match &self.proxy {
+            Proxy::Http(proxy) => proxy.heal(),
+            #[cfg(feature = "nats")]
+            Proxy::Nats(proxy) => proxy.heal(),
+        }
     }
 
     /// How many changes the server has made.
     pub fn changes(&self) -> usize {
         let made = |served: Option<u16>| served.is_some_and(|status| (200..300).contains(&status));
-        self.proxy.log().iter().filter(|seen| (self.is_write)(&seen.asked) && made(seen.served)).count()
+        self.log().iter().filter(|seen| (self.is_write)(&seen.asked) && made(seen.served)).count()
     }
 
     /// How many requests came.
     pub fn requests(&self) -> usize {
-        self.proxy.log().len()
+        self.log().len()
     }
 
     /// Whether somebody went where a redirect led.
     pub fn was_followed(&self) -> bool {
-        self.proxy.log().iter().any(|seen| seen.asked.path.starts_with(ELSEWHERE))
+        self.log().iter().any(|seen| seen.asked.path.starts_with(ELSEWHERE))
     }
 
     /// What came and is on none of these rows, whose paths are below `prefix`: another method, another path, or a body with a
@@ -157,9 +207,22 @@ impl Front {
                     && sent_keys(&asked.text()).is_some_and(|sent| sent.is_subset(body))
             })
         };
-        let log = self.proxy.log();
-        let other = log.iter().map(|seen| &seen.asked).filter(|asked| !on_a_row(asked));
+        self.other_than(on_a_row)
+    }
+
+    /// What came and is not allowed.
+    pub fn other_than(&self, allowed: impl Fn(&Asked) -> bool) -> Vec<String> {
+        let log = self.log();
+        let other = log.iter().map(|seen| &seen.asked).filter(|asked| !allowed(asked));
         other.map(|asked| format!("{} {} {}", asked.method, asked.path, asked.text())).collect()
+    }
+
+    fn log(&self) -> Vec<Seen> {
+        match &self.proxy {
+            Proxy::Http(proxy) => proxy.log(),
+            #[cfg(feature = "nats")]
+            Proxy::Nats(proxy) => proxy.log(),
+        }
     }
 }
 

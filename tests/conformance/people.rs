@@ -144,6 +144,9 @@ pub async fn removed(cell: &mut Cell) -> Outcome {
 
 /// Nobody is led elsewhere.
 pub async fn moved(cell: &mut Cell) -> Outcome {
+    if let Some(why) = cell.front().never(&Fault::Elsewhere) {
+        return nothing(why);
+    }
     let look = if cell.writes() { Some(cell.must_read().await?) } else { None };
     let order = look.as_ref().map(|look| cell.order(look)).transpose()?;
     let played = cell.person(Deed::Move).await.is_ok();

@@ -5,7 +5,7 @@ use super::cases::Play;
 use super::front::Front;
 use async_trait::async_trait;
 use releaseclosure::closure::ids::{Step, System};
-use releaseclosure::providers::{LimitSettings, Product, Settings};
+use releaseclosure::providers::{LimitSettings, Product, Secrets, Settings};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,6 +164,14 @@ pub trait Place: Send + Sync {
     fn product(&self) -> Product;
     /// The token that is let in.
     fn token(&self) -> String;
+    /// What else of Secrets the product needs, with this token where it has one.
+    fn secrets(&self, _token: &str) -> Secrets {
+        Secrets::default()
+    }
+    /// The digest of the release's bundle, where it is that of some bytes.
+    fn digest(&self, _release: &Release) -> Option<String> {
+        None
+    }
     /// The tracker's word for a release that may be approved, and for one that is.
     fn words(&self) -> (&'static str, &'static str) {
         ("InReview", "Approved")
@@ -189,6 +197,7 @@ pub fn settings(place: &dyn Place, token: &str, timeout: Duration) -> Settings {
         token: Some(SecretString::from(token)),
         ca_pem: None,
         client_certificate_pem: None,
+        secrets: place.secrets(token),
         limits: LimitSettings { requests_per_second: 1000.0, concurrency: 4, timeout },
         allow_plaintext: true,
         allow_loopback: true,

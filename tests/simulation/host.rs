@@ -19,7 +19,7 @@ use releaseclosure::closure::snapshot::{Trouble, Unreachable};
 use releaseclosure::controller::draft::{self, Draft, Fresh, Objects, Stored};
 use releaseclosure::drive::{self, End, Fenced, Remembered, Stopped, Unstored};
 use releaseclosure::providers::http::connect_over;
-use releaseclosure::providers::{LimitSettings, Product, Settings};
+use releaseclosure::providers::{LimitSettings, Product, Secrets, Settings};
 use releaseclosure::roles::{Connected, Probe};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,6 +100,7 @@ impl Operator {
             token: None,
             ca_pem: None,
             client_certificate_pem: None,
+            secrets: Secrets::default(),
             limits,
             allow_plaintext: false,
             allow_loopback: false,

@@ -65,6 +65,7 @@ impl Network {
         let (verb, address, headers, body) = request.into_parts();
         let (method, name) = match verb {
             Verb::Get => (Method::GET, "GET"),
+            Verb::Head => (Method::HEAD, "HEAD"),
             Verb::Patch => (Method::PATCH, "PATCH"),
             Verb::Post => (Method::POST, "POST"),
         };

@@ -28,12 +28,10 @@ use std::time::Duration;
 
 static STRUCTURED: Dialect = Dialect {
     accept: "*/*",
-    patch: "application/json",
     post: "application/cloudevents+json; charset=utf-8",
     errors: Media::Other,
-    is_own: |_| true,
     says_all_in_status: true,
-    really: |status, _| status,
+    ..Dialect::PLAIN
 };
 
 static BINARY: Dialect = Dialect { post: "application/json", ..STRUCTURED };

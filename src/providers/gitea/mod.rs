@@ -17,7 +17,7 @@ pub use rows::allow_list;
 use super::issues::Issue;
 use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
-use super::rest::reply::{Came, Media};
+use super::rest::reply::Came;
 use super::rest::table::{Fill, Row};
 use super::rest::transport::Transport;
 use super::rest::{self, Dialect};
@@ -37,15 +37,7 @@ use wire::Read;
 /// Most pages of a look-up, of fifty issues each.
 const PAGES_MAX: u64 = 40;
 
-static DIALECT: Dialect = Dialect {
-    accept: "application/json",
-    patch: "application/json",
-    post: "application/json",
-    errors: Media::Json,
-    is_own: wire::is_own_error,
-    says_all_in_status: false,
-    really: |status, _| status,
-};
+static DIALECT: Dialect = Dialect { is_own: wire::is_own_error, ..Dialect::PLAIN };
 
 /// Makes the connection's roles. Sends nothing.
 ///

@@ -12,7 +12,7 @@ pub use rows::allow_list;
 
 use super::limits::Limits;
 use super::rest::client::{Condition, Reader, Success, Writer};
-use super::rest::json::{self, NotTheContract};
+use super::rest::json::NotTheContract;
 use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Request, Row};
 use super::rest::transport::Transport;
@@ -41,11 +41,8 @@ const ETAG_MAX: usize = 128;
 pub(super) static DIALECT: Dialect = Dialect {
     accept: "application/json, application/problem+json",
     patch: "application/merge-patch+json",
-    post: "application/json",
     errors: Media::Problem,
-    is_own: json::is_object,
-    says_all_in_status: false,
-    really: |status, _| status,
+    ..Dialect::PLAIN
 };
 
 /// Makes the connection's roles. Sends nothing.

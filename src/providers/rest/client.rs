@@ -9,11 +9,11 @@
 use super::Dialect;
 use super::reply::{self, Came, Failure, Fate};
 use super::table::Request;
-use super::transport::{Body, Incoming, NoReply, Outgoing, Transport};
+use super::transport::{Body, Incoming, NoReply, Outgoing, Seal, Transport};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::guard::Endpoint;
-use crate::providers::limits::{Entered, Lesson, Limits};
-use crate::providers::meter::{Class, Verb};
+use crate::providers::limits::{Entered, Limits};
+use crate::providers::meter::Verb;
 use crate::providers::{Refused, Settings};
 use crate::roles::{Gate, Permit};
 use http::header::{
@@ -22,6 +22,7 @@ use http::header::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest body of a reply, in bytes.
@@ -49,12 +50,23 @@ pub(in crate::providers) struct Success {
     pub(in crate::providers) body: Vec<u8>,
 }
 
+/// A reply to the letter, for products whose errors say more than their statuses. Its body is whole, and empty after a
+/// HEAD.
+#[derive(Debug)]
+pub(in crate::providers) struct Raw {
+    pub(in crate::providers) status: u16,
+    pub(in crate::providers) headers: HeaderMap,
+    pub(in crate::providers) body: Vec<u8>,
+    pub(in crate::providers) retry_after: Option<Duration>,
+}
+
 /// What a connection's requests have in common.
 struct Wire {
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
     headers: HeaderMap,
     dialect: &'static Dialect,
+    seal: Arc<dyn Seal>,
     limits: Arc<Limits>,
 }
 
@@ -72,9 +84,10 @@ pub(in crate::providers) fn build(
     endpoint: Endpoint,
     headers: HeaderMap,
     dialect: &'static Dialect,
+    seal: Arc<dyn Seal>,
     limits: Arc<Limits>,
 ) -> (Reader, Writer) {
-    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, limits });
+    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, seal, limits });
     (Reader(wire.clone()), Writer(wire))
 }
 
@@ -141,6 +154,31 @@ impl Reader {
         self.read(request, deadline, true, understand).await
     }
 
+    /// One GET or HEAD, of whose reply all is left to `understand`.
+    pub(in crate::providers) async fn ask<T>(
+        &self,
+        entered: &mut Entered<'_>,
+        request: Request,
+        understand: impl FnOnce(Raw) -> Came<T>,
+    ) -> Came<T> {
+        if let Err(held_back) = entered.may_send() {
+            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
+        }
+        self.0.ask(request, entered.deadline(), false, understand).await
+    }
+
+    /// Likewise, as a probe.
+    pub(in crate::providers) async fn ask_as_probe<T>(
+        &self,
+        request: Request,
+        understand: impl FnOnce(Raw) -> Came<T>,
+    ) -> Came<T> {
+        if let Err(held_back) = self.0.limits.may_probe() {
+            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
+        }
+        self.0.ask(request, Instant::now() + self.0.limits.timeout(), true, understand).await
+    }
+
     async fn read<T>(
         &self,
         request: Request,
@@ -199,27 +237,48 @@ impl Wire {
             Ok(Came::Failure(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        let (class, lesson, retry_after) = match &came {
-            Came::Success(_) => (Class::Success, Lesson::Answers, None),
-            Came::Problem(_) => (Class::Answered, Lesson::Answers, None),
-            Came::Failure(Failure { why: Unreachable { trouble, retry_after }, fate }) => {
-                let (class, lesson) = match trouble {
-                    Trouble::Unauthorized => (Class::Unauthorized, Lesson::LockedOut),
-                    // The system's own refusal of one record says that the system is well.
-                    Trouble::Forbidden if *fate == Fate::Said(403, true) => (Class::Forbidden, Lesson::Answers),
-                    Trouble::Forbidden => (Class::Forbidden, Lesson::Fails),
-                    Trouble::TooManyRequests => (Class::TooManyRequests, Lesson::Fails),
-                    Trouble::NotUnderstood => (Class::NotUnderstood, Lesson::Fails),
-                    Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => (Class::Unavailable, Lesson::Fails),
-                };
-                (class, lesson, *retry_after)
-            }
-        };
-        // What a probe was refused is no success of a probe.
-        let probe = probe && !matches!(came, Came::Failure(_));
-        self.limits.meter().count(verb, class);
-        self.limits.settle(record, lesson, retry_after, probe);
+        self.limits.learn(verb, record, probe, &came);
         came
+    }
+
+    /// Sends one request that reads, and leaves what came to somebody who knows the product.
+    async fn ask<T>(
+        &self,
+        request: Request,
+        deadline: Instant,
+        probe: bool,
+        understand: impl FnOnce(Raw) -> Came<T>,
+    ) -> Came<T> {
+        let (verb, record) = (request.verb(), request.record());
+        if !matches!(verb, Verb::Get | Verb::Head) {
+            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+        }
+        let Some(prepared) = self.prepare(request, Condition::None) else {
+            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+        };
+        let came = match tokio::time::timeout_at(deadline, self.hear(prepared)).await {
+            Ok(Ok(raw)) => understand(raw),
+            Ok(Err(failure)) => Came::Failure(failure),
+            Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
+        };
+        self.limits.learn(verb, record, probe, &came);
+        came
+    }
+
+    async fn hear(&self, request: Outgoing) -> Result<Raw, Failure> {
+        let bodiless = request.verb() == Verb::Head;
+        let Incoming { status, headers, length, body } =
+            self.transport.send(request).await.map_err(|fate| match fate {
+                NoReply::NotSent => Failure::not_sent(Trouble::Unavailable),
+                NoReply::Unknown => Failure::unknown(Trouble::Unavailable),
+            })?;
+        let body = if bodiless { Vec::new() } else { whole(length, body).await.map_err(Failure::unknown)? };
+        Ok(Raw { status, retry_after: self.retry_after(&headers), headers, body })
+    }
+
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+        reply::retry_after(value, || self.transport.now())
     }
 
     /// The request as it goes out, or None where the endpoint and the path make no URL, or a condition no header.
@@ -240,12 +299,12 @@ impl Wire {
             }
         }
         let media_type = match request.verb() {
-            Verb::Get => None,
+            Verb::Get | Verb::Head => None,
             Verb::Patch => Some(self.dialect.patch),
             Verb::Post => Some(self.dialect.post),
         };
         headers.extend(media_type.map(|media_type| (CONTENT_TYPE, HeaderValue::from_static(media_type))));
-        Outgoing::new(self.endpoint.base(), request, headers)
+        Outgoing::new(self.endpoint.base(), request, headers)?.sealed(self.seal.as_ref(), self.transport.now())
     }
 
     async fn talk(&self, request: Outgoing) -> Came<Success> {
@@ -254,9 +313,7 @@ impl Wire {
             Err(NoReply::NotSent) => return Came::Failure(Failure::not_sent(Trouble::Unavailable)),
             Err(NoReply::Unknown) => return Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        let retry_after = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| reply::retry_after(value.to_str().ok()?, || self.transport.now()));
+        let retry_after = self.retry_after(&headers);
         let media = reply::Media::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
         if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);

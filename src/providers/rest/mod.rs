@@ -24,6 +24,7 @@ use network::Network;
 use reply::Media;
 use std::sync::Arc;
 use transport::Transport;
+use transport::{Seal, Unsealed};
 
 /// How a product speaks, where products differ.
 pub(super) struct Dialect {
@@ -43,6 +44,19 @@ pub(super) struct Dialect {
     pub(super) really: fn(u16, &[u8]) -> u16,
 }
 
+impl Dialect {
+    /// JSON in both directions, and a status that means what it says.
+    pub(super) const PLAIN: Dialect = Dialect {
+        accept: "application/json",
+        patch: "application/json",
+        post: "application/json",
+        errors: Media::Json,
+        is_own: json::is_object,
+        says_all_in_status: false,
+        really: |status, _| status,
+    };
+}
+
 /// What reads and what writes, over the network. Sends nothing.
 ///
 /// # Errors
@@ -57,11 +71,31 @@ pub(super) fn connect(
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
     let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
-    let (reader, writer) = client::build(network, endpoint, headers, dialect, limits.clone());
+    let (reader, writer) = client::build(network, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
     Ok((reader, writer, limits))
 }
 
-/// Likewise, over somebody else's transport.
+/// What only reads, where each request is sealed. `base` is the checked endpoint, with what stands before every path.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub(super) fn connect_sealed(
+    settings: &Settings,
+    endpoint: &str,
+    dialect: &'static Dialect,
+    seal: Arc<dyn Seal>,
+    surroundings: Surroundings,
+) -> Result<(Reader, Arc<Limits>), Refused> {
+    let Surroundings { limits, lookup } = surroundings;
+    let endpoint = checked(settings, endpoint)?;
+    let mut headers = client::headers(settings, dialect)?;
+    headers.remove(http::header::AUTHORIZATION);
+    let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
+    let (reader, _) = client::build(network, endpoint, headers, dialect, seal, limits.clone());
+    Ok((reader, limits))
+}
+
+/// As [`connect`], over somebody else's transport.
 ///
 /// # Errors
 /// The endpoint is refused, the token is none, or a limit is none.
@@ -75,7 +109,7 @@ pub(super) fn connect_over(
     let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
-    let (reader, writer) = client::build(transport, endpoint, headers, dialect, limits.clone());
+    let (reader, writer) = client::build(transport, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
     Ok((reader, writer, limits))
 }
 

@@ -89,12 +89,13 @@ impl Transport for Network {
         let (verb, address, headers, body) = request.into_parts();
         let method = match verb {
             Verb::Get => Method::GET,
+            Verb::Head => Method::HEAD,
             Verb::Patch => Method::PATCH,
             Verb::Post => Method::POST,
         };
         let mut prepared = reqwest::Request::new(method, address);
         *prepared.headers_mut() = headers;
-        if verb != Verb::Get {
+        if !matches!(verb, Verb::Get | Verb::Head) {
             *prepared.body_mut() = Some(body.into());
         }
         let mut reply = match self.0.execute(prepared).await {

@@ -2,7 +2,7 @@
 //! else.
 //!
 //! A row is a method, a path template and a body template. In a path, `{name}` stands for one identifier, percent-encoded
-//! into one segment or one query value. In a body, `<name>` stands for one text as a JSON string or for one number, but for two lists:
+//! into one segment or one query value; or for several segments with slashes between them. In a body, `<name>` stands for one text as a JSON string or for one number, but for two lists:
 //! `<others,>` for links exactly as they were read, each followed by a comma, and `<links>` for what is announced.
 //!
 //! **Invariant:** [`Request`] has private fields and one constructor, [`Row::request`].
@@ -48,6 +48,8 @@ impl fmt::Display for Row {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::providers) enum Fill<'a> {
     Text(&'a str),
+    /// Segments with slashes between them, none of them empty.
+    Path(&'a str),
     Number(u64),
     /// Other people's links, each as it was read.
     Others(&'a [EvidenceLink]),
@@ -127,13 +129,25 @@ impl Row {
                 path.push_str(&number.to_string());
                 Some(())
             }
+            Fill::Path(segments) => {
+                for (position, segment) in segments.split('/').enumerate() {
+                    if matches!(segment, "" | "." | "..") {
+                        return None;
+                    }
+                    if position > 0 {
+                        path.push('/');
+                    }
+                    percent_encode(segment, path);
+                }
+                Some(())
+            }
             Fill::Text(_) | Fill::Others(_) | Fill::Links(_) => None,
         })?;
         let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
         // Bodies hold braces of their own, so their holes are marked otherwise.
         fill(row.body, ('<', '>'), &mut body, |body, name| {
             match find(fills, name)? {
-                Fill::Text(text) => push_json(text, body)?,
+                Fill::Text(text) | Fill::Path(text) => push_json(text, body)?,
                 Fill::Number(number) => body.push_str(&number.to_string()),
                 Fill::Others(links) => {
                     for link in links {
@@ -159,7 +173,7 @@ impl Row {
         })?;
         let mut hasher = DefaultHasher::new();
         row.system.hash(&mut hasher);
-        if let Some((_, Fill::Text(text))) = fills.first() {
+        if let Some((_, Fill::Text(text) | Fill::Path(text))) = fills.first() {
             text.hash(&mut hasher);
         }
         Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish() })

@@ -35,6 +35,17 @@ impl Outgoing {
         Some(Outgoing { verb: request.verb(), address, headers, body: request.into_body() })
     }
 
+    /// Adds what shows who sends it. Nothing else about it can change: method, host and path stay.
+    pub(super) fn sealed(mut self, seal: &dyn Seal, now: Timestamp) -> Option<Outgoing> {
+        let sealed = seal.seal(self.verb, self.address.clone(), &mut self.headers, now)?;
+        let same = |address: &Url| (address.origin(), address.path().to_owned());
+        if same(&sealed) != same(&self.address) {
+            return None;
+        }
+        self.address = sealed;
+        Some(self)
+    }
+
     /// The method.
     #[must_use]
     pub fn verb(&self) -> Verb {
@@ -57,6 +68,21 @@ impl Outgoing {
     #[must_use]
     pub fn into_parts(self) -> (Verb, Url, HeaderMap, Vec<u8>) {
         (self.verb, self.address, self.headers, self.body)
+    }
+}
+
+/// Shows a system who sends a request, where a header that is always the same does not.
+pub(in crate::providers) trait Seal: Send + Sync {
+    /// The address with what is added to its query. None where it cannot be made.
+    fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, now: Timestamp) -> Option<Url>;
+}
+
+/// For systems that are shown a header, or nothing.
+pub(super) struct Unsealed;
+
+impl Seal for Unsealed {
+    fn seal(&self, _verb: Verb, address: Url, _headers: &mut HeaderMap, _now: Timestamp) -> Option<Url> {
+        Some(address)
     }
 }
 

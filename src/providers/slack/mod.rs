@@ -11,7 +11,7 @@ pub use rows::allow_list;
 
 use super::rest::client::{Condition, Reader, Writer};
 use super::rest::json;
-use super::rest::reply::{Came, Media};
+use super::rest::reply::Came;
 use super::rest::table::{Fill, Request};
 use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
@@ -24,15 +24,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use std::sync::Arc;
 
-static DIALECT: Dialect = Dialect {
-    accept: "application/json",
-    patch: "application/json",
-    post: "application/json; charset=utf-8",
-    errors: Media::Json,
-    is_own: json::is_object,
-    says_all_in_status: false,
-    really,
-};
+static DIALECT: Dialect = Dialect { post: "application/json; charset=utf-8", really, ..Dialect::PLAIN };
 
 /// Makes the connection's role. Sends nothing.
 ///

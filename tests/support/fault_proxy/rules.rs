@@ -207,7 +207,8 @@ impl Gate {
         super::patiently("requests at a gate", reached).await.expect("the gate is there");
     }
 
-    pub(super) async fn pass(&self) {
+    /// Waits until it is open.
+    pub async fn pass(&self) {
         self.waiting.send_modify(|count| *count += 1);
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.expect("the gate is there");

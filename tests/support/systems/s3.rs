@@ -87,6 +87,16 @@ impl S3 {
     }
 }
 
+impl S3 {
+    /// Takes a person's key away.
+    pub async fn dismiss(&self, key: &str) {
+        let launch = Launch::of(&self.versitygw)
+            .args(["admin", "--access", ROOT.0, "--secret", ROOT.1, "--endpoint-url", &self.url()])
+            .args(["delete-user", "--access", key]);
+        launch.finish(self.server.home()).await;
+    }
+}
+
 /// A bucket with somebody's credentials.
 pub struct Held<'a> {
     s3: &'a S3,

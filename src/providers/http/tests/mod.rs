@@ -14,7 +14,7 @@ use crate::closure::ids::Step;
 use crate::closure::ledger::Link;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::meter::Meter;
-use crate::providers::{LimitSettings, Product, Settings, connect};
+use crate::providers::{LimitSettings, Product, Secrets, Settings, connect};
 use crate::roles::{Connected, Permit, Subject};
 use orders::order;
 use secrecy::SecretString;
@@ -32,6 +32,7 @@ pub(crate) fn settings(endpoint: String) -> Settings {
         token: Some(SecretString::from(TOKEN)),
         ca_pem: None,
         client_certificate_pem: None,
+        secrets: Secrets::default(),
         limits: LimitSettings { requests_per_second: 10_000.0, concurrency: 8, timeout: Duration::from_secs(20) },
         allow_plaintext: true,
         allow_loopback: true,
