@@ -7,6 +7,12 @@
 #[path = "support/fault_proxy/mod.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "a toolbox")]
 mod fault_proxy;
+#[path = "conformance"]
+#[allow(dead_code, unreachable_pub, reason = "a toolbox")]
+mod conformance {
+    pub mod front;
+    pub mod nats_front;
+}
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;

@@ -2,7 +2,7 @@
 //! an undisturbed one ends, nothing is there twice, and nothing is lost.
 
 use super::scene::Scene;
-use crate::fault_proxy::tcp::Mode;
+use crate::conformance::front::{Fault, On};
 use crate::fault_proxy::{Gate, Then, When};
 
 /// What a step that a killed operator made without storing it is.
@@ -31,18 +31,27 @@ async fn killed_at_every_write_to_gitea_and_nats_a_closure_ends_as_if_nothing_ha
                 gate.reached_by(1).await;
                 operator.kill();
             } else {
-                scene.line.set(if applied { Mode::Mute } else { Mode::Hold });
+                let gate = Gate::default();
+                let (came, mut comes) = tokio::sync::mpsc::channel(1);
+                if applied {
+                    scene.front.on(On::Write, Fault::Slow(gate.clone()));
+                } else {
+                    scene.front.meanwhile(On::Write, move || {
+                        let came = came.clone();
+                        async move {
+                            let _ = came.send(()).await;
+                            std::future::pending().await
+                        }
+                    });
+                }
                 scene.close(number).await;
-                // Before anything is announced the intent is stored.
-                let name = format!("payments-2026.11.{number}-rv1");
-                let intended = |closure: &releaseclosure::api::ReleaseClosure| {
-                    crate::stage::outcomes(closure).get(4).is_some_and(|outcome| outcome == "Intended")
+                if applied {
+                    gate.reached_by(1).await
+                } else {
+                    comes.recv().await.expect("it comes")
                 };
-                scene.stage.wait(&name, "intended", intended).await;
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
                 operator.kill();
-                scene.line.cut();
-                scene.line.set(Mode::Pass);
+                scene.front.heal();
             }
             scene.proxy.heal();
             operator = scene.stage.operator_after_a_crash().await;
