@@ -24,6 +24,8 @@ mod conformance {
     pub mod nats_front;
     pub mod orders;
     pub mod people;
+    #[cfg(feature = "smtp")]
+    pub mod smtp_front;
     pub mod subject;
     pub mod table;
 }
@@ -75,6 +77,8 @@ adapters! {
     gitea: Issues,
     http: Contract,
     slack: Channels,
+    #[cfg(feature = "smtp")]
+    smtp: Mails,
     #[cfg(feature = "nats")]
     nats: Streams,
     object_store: Buckets,

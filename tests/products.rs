@@ -4,6 +4,8 @@
 //! `make demo SYSTEMS=real` runs the first two, and shows what they print. A server that is not built is skipped by name; see
 //! `tests/systems/README.md`.
 
+#![cfg(feature = "nats")]
+
 #[path = "support/fault_proxy/mod.rs"]
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "a toolbox")]
 mod fault_proxy;
@@ -12,6 +14,8 @@ mod fault_proxy;
 mod conformance {
     pub mod front;
     pub mod nats_front;
+    #[cfg(feature = "smtp")]
+    pub mod smtp_front;
 }
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]

@@ -24,7 +24,7 @@ pub mod object_store;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
-mod smtp;
+pub mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;

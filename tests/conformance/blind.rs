@@ -6,7 +6,7 @@ use super::front::{Fault, On};
 use super::subject::Deed;
 use crate::fault_proxy::Gate;
 use releaseclosure::closure::decide::Delivery;
-use releaseclosure::closure::snapshot::Trouble;
+use releaseclosure::closure::snapshot::{Trouble, Unreachable};
 use releaseclosure::roles::Probe;
 use std::time::Duration;
 
@@ -108,6 +108,9 @@ async fn request_lost(cell: &Cell) -> Outcome {
 
 /// It arrives, and nobody says so: that is not taken for a no.
 async fn unheard(cell: &Cell, fault: Fault) -> Outcome {
+    if let Some(why) = cell.front().never(&fault) {
+        return nothing(why);
+    }
     cell.front().on(On::Write, fault);
     let wrote = announce(cell).await?;
     let truth = cell.truth().await;
@@ -132,12 +135,16 @@ async fn slow(cell: &mut Cell) -> Outcome {
 async fn unavailable(cell: &Cell) -> Outcome {
     cell.front().on(On::Write, Fault::Says(503));
     let wrote = announce(cell).await?;
-    ensure!(matches!(&wrote, Wrote::Unknown(why) if trouble(why, &[Trouble::Unavailable])), wrote);
+    let away = |why: &Unreachable| trouble(why, &[Trouble::Unavailable]);
+    ensure!(matches!(&wrote, Wrote::Unknown(why) | Wrote::NotApplied(why) if away(why)), wrote);
     finish(cell).await?;
     Ok(Verdict::Passes)
 }
 
 async fn busy(cell: &Cell) -> Outcome {
+    if let Some(why) = cell.front().never(&Fault::Busy(77)) {
+        return nothing(why);
+    }
     cell.front().on(On::Write, Fault::Busy(77));
     let wrote = announce(cell).await?;
     let held = |wrote: &Wrote| match wrote {
@@ -182,13 +189,21 @@ async fn no_writing(cell: &Cell) -> Outcome {
     }
     let wrote = announce(cell).await?;
     let not_allowed = [Trouble::Forbidden, Trouble::Unauthorized];
-    ensure!(matches!(&wrote, Wrote::NotApplied(why) if trouble(why, &not_allowed)), wrote);
+    // Not every intake has a word for it: to some it is a refusal like any other.
+    let told = match &wrote {
+        Wrote::NotApplied(why) => trouble(why, &not_allowed),
+        other => *other == Wrote::Refused,
+    };
+    ensure!(told, wrote);
     let truth = cell.truth().await;
     ensure!(untouched(&truth), truth);
     Ok(Verdict::Passes)
 }
 
 async fn moved(cell: &Cell) -> Outcome {
+    if let Some(why) = cell.front().never(&Fault::Elsewhere) {
+        return nothing(why);
+    }
     cell.front().on(On::Write, Fault::Elsewhere);
     let wrote = announce(cell).await?;
     ensure!(matches!(wrote, Wrote::Unknown(_) | Wrote::NotApplied(_)), wrote);

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "nats")]
 use super::nats_front::NatsProxy;
+#[cfg(feature = "smtp")]
+use super::smtp_front::SmtpProxy;
 use crate::fault_proxy::{Answer, Asked, Cut, FaultProxy, Gate, Seen, Then, When};
 use regex::Regex;
 use releaseclosure::providers::rest::Row;
@@ -59,6 +61,8 @@ enum Proxy {
     Http(FaultProxy),
     #[cfg(feature = "nats")]
     Nats(NatsProxy),
+    #[cfg(feature = "smtp")]
+    Smtp(SmtpProxy),
 }
 
 /// Where a redirect leads.
@@ -77,6 +81,13 @@ impl Front {
         Front { proxy: Proxy::Nats(NatsProxy::before(upstream).await), is_write, own: Answer::status }
     }
 
+    /// In front of a mail server at this address; a mail's text is a change.
+    #[cfg(feature = "smtp")]
+    pub async fn before_smtp(upstream: &str) -> Front {
+        let is_write = |asked: &Asked| asked.method == "TEXT";
+        Front { proxy: Proxy::Smtp(SmtpProxy::before(upstream).await), is_write, own: Answer::status }
+    }
+
     /// Why this happens to nobody who speaks the server's language, if so.
     pub fn never(&self, fault: &Fault) -> Option<&'static str> {
         match (&self.proxy, fault) {
@@ -89,6 +100,14 @@ impl Front {
             }
             #[cfg(feature = "nats")]
             (Proxy::Nats(_), _) => None,
+            #[cfg(feature = "smtp")]
+            (Proxy::Smtp(_), Fault::Busy(_)) => Some("the server asks nobody to wait for a time"),
+            #[cfg(feature = "smtp")]
+            (Proxy::Smtp(_), Fault::SaysAfter(_)) => Some("the server's answer is what says whether it has the mail"),
+            #[cfg(feature = "smtp")]
+            (Proxy::Smtp(_), Fault::Elsewhere) => Some("the protocol leads nobody elsewhere"),
+            #[cfg(feature = "smtp")]
+            (Proxy::Smtp(_), _) => None,
         }
     }
 
@@ -109,6 +128,8 @@ impl Front {
             Proxy::Http(proxy) => proxy.url(),
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => proxy.url(),
+            #[cfg(feature = "smtp")]
+            Proxy::Smtp(proxy) => proxy.url(),
         }
     }
 
@@ -118,6 +139,8 @@ impl Front {
             Proxy::Http(proxy) => proxy,
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => return proxy.on(self.meets(on), fault),
+            #[cfg(feature = "smtp")]
+            Proxy::Smtp(proxy) => return proxy.on(fault),
         };
         let then = match fault {
             Fault::Lost => Then::DropBefore(Cut::Close),
@@ -148,6 +171,8 @@ impl Front {
             Proxy::Http(proxy) => proxy.on(self.next(on), Then::meanwhile(what)),
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => proxy.meanwhile(self.meets(on), what),
+            #[cfg(feature = "smtp")]
+            Proxy::Smtp(_) => drop(what),
         }
     }
 
@@ -171,6 +196,8 @@ impl Front {
             Proxy::Http(proxy) => proxy.heal(),
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => proxy.heal(),
+            #[cfg(feature = "smtp")]
+            Proxy::Smtp(proxy) => proxy.heal(),
         }
     }
 
@@ -222,6 +249,8 @@ impl Front {
             Proxy::Http(proxy) => proxy.log(),
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => proxy.log(),
+            #[cfg(feature = "smtp")]
+            Proxy::Smtp(proxy) => proxy.log(),
         }
     }
 }

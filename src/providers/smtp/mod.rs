@@ -6,7 +6,7 @@
 //! **What is known of its fate:** before the text goes out nothing was sent; the server's answer to the end of the text says
 //! whether it has taken the mail (RFC 5321, 4.2.5). Only in between nobody knows.
 //!
-//! **What may be said to a server:** EHLO, STARTTLS, AUTH, MAIL FROM, RCPT TO, DATA, RSET, QUIT. A probe says all of them but DATA.
+//! **What may be said to a server** is in [`allow_list`].
 
 mod session;
 
@@ -32,6 +32,24 @@ use sha2::{Digest as _, Sha256};
 use std::error::Error;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Every command that is ever said, and what for. A probe says all of them but DATA.
+const COMMANDS: &[(&str, &str)] = &[
+    ("EHLO", "say who is there"),
+    ("STARTTLS", "go on encrypted"),
+    ("AUTH", "log in"),
+    ("MAIL FROM:<sender>", "begin a mail"),
+    ("RCPT TO:<recipient>", "say to whom it goes"),
+    ("DATA", "announce the handoff: one text"),
+    ("RSET", "forget what was begun"),
+    ("QUIT", "end the conversation"),
+];
+
+/// The whole table, for people to read what the operator is able to say.
+#[must_use]
+pub fn allow_list() -> &'static [(&'static str, &'static str)] {
+    COMMANDS
+}
 
 /// Makes the connection's role. Sends nothing.
 ///

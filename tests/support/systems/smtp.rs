@@ -16,6 +16,8 @@ pub const PASSWORD: &str = "smtp-password";
 pub enum Asks {
     /// Nothing; STARTTLS is offered.
     Nothing,
+    /// The login, in the clear.
+    Login,
     /// STARTTLS, and then the login.
     TlsAndLogin,
 }
@@ -70,8 +72,11 @@ impl Smtp {
             .arg(&certificate)
             .args(["--key"])
             .arg(built.join("key.pem"));
+        if asks != Asks::Nothing {
+            launch = launch.args(["--user", USER, "--password", PASSWORD]);
+        }
         if asks == Asks::TlsAndLogin {
-            launch = launch.args(["--require-starttls", "--user", USER, "--password", PASSWORD]);
+            launch = launch.args(["--require-starttls"]);
         }
         server.launch(launch, async || greets(port).await).await;
         Some(Smtp { server, certificate })
