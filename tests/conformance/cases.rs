@@ -106,7 +106,8 @@ pub async fn finish(cell: &Cell) -> Result<(), String> {
     Ok(())
 }
 
-async fn clean(cell: &mut Cell) -> Outcome {
+/// Read, changed once, and read again.
+pub async fn clean(cell: &mut Cell) -> Outcome {
     let found = cell.find().await;
     let probe = cell.probe().await;
     ensure!(probe == Probe::Ready, probe);
