@@ -46,6 +46,7 @@ impl Adapter for Issues {
         &[
             ("costs what the documentation says", |cell| Box::pin(costs(cell))),
             ("an open issue forbids to close it", |cell| Box::pin(dependency(cell))),
+            ("issues are turned off", |cell| Box::pin(no_issues(cell))),
             ("the label is no longer there", |cell| Box::pin(no_label(cell))),
             ("an issue is made between two pages", |cell| Box::pin(between_pages(cell))),
             ("a value stands there twice", |cell| Box::pin(twice(cell))),
@@ -250,6 +251,9 @@ impl Place for Repository {
             Deed::Own("the dependency is closed") => {
                 self.admin("PATCH", "issues/2", json!({"state": "closed"})).await;
             }
+            Deed::Own("no issues") => {
+                self.admin("PATCH", "", json!({"has_issues": false})).await;
+            }
             Deed::Own("no label") => {
                 let labels = self.admin("GET", "labels", Value::Null).await;
                 self.admin("DELETE", &format!("labels/{}", labels[0]["id"]), Value::Null).await;
@@ -314,6 +318,15 @@ async fn dependency(cell: &mut Cell) -> Outcome {
     ensure!(wrote == Wrote::Refused && untouched(&truth), wrote, truth);
     cell.person(Deed::Own("the dependency is closed")).await?;
     finish(cell).await?;
+    Ok(Verdict::Passes)
+}
+
+/// Where there are no issues, none is missing.
+async fn no_issues(cell: &mut Cell) -> Outcome {
+    cell.person(Deed::Own("no issues")).await?;
+    let (found, probe) = (cell.find().await, cell.probe().await);
+    ensure!(matches!(found, Saw::Unreachable(_)), found);
+    ensure!(matches!(probe, Probe::Unfit { setting: "gitea.repository", .. }), probe);
     Ok(Verdict::Passes)
 }
 
