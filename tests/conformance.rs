@@ -32,10 +32,11 @@ mod conformance {
 
 /// The adapters: each a test of its own, by the product's name.
 macro_rules! adapters {
-    ($($(#[$when:meta])* $product:ident: $adapter:ident,)*) => {
+    ($($(#[$when:meta])* $product:ident: $adapter:ident $(with $more:ident)*,)*) => {
         #[path = "conformance"]
         mod adapters {
             $($(#[$when])* pub mod $product;)*
+            $($(pub mod $more;)*)*
         }
         $(
             $(#[$when])*
@@ -74,7 +75,7 @@ fn no_adapter_is_left_out() {
 
 adapters! {
     cloud_events: Events,
-    gitea: Issues,
+    gitea: Issues with gitea_forms,
     http: Contract,
     slack: Channels,
     #[cfg(feature = "smtp")]
