@@ -31,7 +31,7 @@ pub type Outcome = Result<Verdict, String>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     /// It is there.
-    Found(Look),
+    Found(Box<Look>),
     /// The system says that there is none; of an intake: that it has no such handoff.
     Missing,
     /// There are so many.
@@ -182,7 +182,7 @@ impl Cell {
             System::Queue => self.saw(queue.as_ref().expect("a role").entry(subject, None).await, Sighting::Queue),
             System::Intake => {
                 match intake.as_ref().expect("a role").handoff(record.unwrap_or(self.papers.key()), None).await {
-                    HandoffSighting::There => Saw::Found(self.announced()),
+                    HandoffSighting::There => Saw::Found(Box::new(self.announced())),
                     HandoffSighting::NotThere => Saw::Missing,
                     HandoffSighting::Unreachable(why) => Saw::Unreachable(why),
                 }
@@ -210,13 +210,13 @@ impl Cell {
 
     fn found(&self, sighting: Sighting, revision: String) -> Saw {
         let (done, marking) = self.papers.state(&sighting);
-        Saw::Found(Look { revision, done, marking, sighting: Some(sighting) })
+        Saw::Found(Box::new(Look { revision, done, marking, sighting: Some(sighting) }))
     }
 
     /// The record as it must be found now, with all that was accepted in agreement.
     pub async fn must_read(&self) -> Result<Look, String> {
         match self.read().await {
-            Saw::Found(look) => Ok(look),
+            Saw::Found(look) => Ok(*look),
             // An intake has nothing before it is told.
             Saw::Missing if self.part.system == System::Intake => {
                 Ok(Look { revision: String::new(), done: false, marking: Marking::Unmarked, sighting: None })
@@ -263,7 +263,7 @@ impl Cell {
     fn wrote<R>(&self, reply: WriteReply<R>, sighting: fn(Observation<R>) -> Sighting) -> Wrote {
         match reply {
             WriteReply::Answered(record, revision) => match self.saw(Observation::Found(record, revision), sighting) {
-                Saw::Found(look) => Wrote::Answered(Box::new(look)),
+                Saw::Found(look) => Wrote::Answered(look),
                 _ => Wrote::Refused,
             },
             WriteReply::Conflict | WriteReply::Gone => Wrote::Conflict,

@@ -35,6 +35,9 @@ impl Adapter for Issues {
     fn against(&self) -> &'static str {
         "Gitea 1.26.0"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
         PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()

@@ -28,6 +28,9 @@ impl Adapter for Contract {
     fn against(&self) -> &'static str {
         "the sandbox, which is the contract's reference implementation"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         PARTS.to_vec()
     }

@@ -138,6 +138,8 @@ pub trait Adapter: Send + Sync {
     fn against(&self) -> &'static str;
     /// The parts that it plays.
     fn parts(&self) -> Vec<Part>;
+    /// Its whole allow-list, as people read it: each line begins with the role, the verb and what it is about.
+    fn sends(&self) -> Vec<String>;
     /// Cases that no other product has, behind all others.
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[]

@@ -13,7 +13,8 @@ const SIDE_BY_SIDE: usize = 6;
 
 const INTRODUCTION: &str = "# What every adapter passes\n\n\
     One suite for all adapters (`cargo test --test conformance`), each against the real product with a fault proxy in front of it.\n\
-    In every cell all that was sent is compared with the adapter's allow-list as well: nothing else may have gone out.\n\n\
+    In every cell all that was sent is compared with the adapter's allow-list as well, which stands below its table: nothing else\n\
+    may have gone out.\n\n\
     `passes`: the role's promises are kept. A letter: **the product cannot**, and the connection's status says so; below the\n\
     table it says why. `·`: there is no such thing in this role or in this product; where that is the product's, a letter\n\
     says why.\n";
@@ -91,10 +92,11 @@ fn section(
     let notes: String = notes.iter().enumerate().map(|(place, note)| format!("- {} {note}\n", sign(place))).collect();
     let rule = "---|".repeat(parts.len() + 1);
     format!(
-        "## {}\n\nAgainst {}.\n\n| case | {} |\n|{rule}\n{rows}\n{notes}",
+        "## {}\n\nAgainst {}.\n\n| case | {} |\n|{rule}\n{rows}\n{notes}\nEverything that it ever sends:\n\n```text\n{}\n```\n",
         adapter.product(),
         adapter.against(),
         heads.join(" | "),
+        adapter.sends().join("\n"),
     )
 }
 
@@ -139,4 +141,19 @@ fn compare(product: &str, section: &str) {
     }
     let kept = sections.get(product).map_or("", String::as_str);
     assert_eq!(kept, section, "UPDATE_CONFORMANCE=1 cargo test --test conformance writes it anew");
+}
+
+/// No adapter is able to deploy, to approve what others are to approve, or to delete anything but a queue entry.
+pub fn sends_nothing_forbidden(adapter: &dyn Adapter) -> Vec<String> {
+    let of = |line: &str| line.lines().next().unwrap_or_default().to_ascii_lowercase();
+    let forbidden = |line: &str| {
+        let line = of(line);
+        let mut words = line.split_whitespace();
+        let (role, verb, what) = (words.next(), words.next(), words.next().unwrap_or_default());
+        let other = ["deploy", "approv", "dispatch", "merge", "admin"].iter().any(|word| what.contains(word));
+        let deletes = verb.is_some_and(|verb| verb.starts_with("del")) && role != Some("queue");
+        let writes = !matches!(verb, Some("get" | "head")) && matches!(role, Some("governance" | "archive"));
+        other || deletes || writes
+    };
+    adapter.sends().into_iter().filter(|line| forbidden(line)).collect()
 }
