@@ -154,6 +154,10 @@ async fn a_stream_that_may_lose_something_does_not_fit() {
         let found = connect(&at(&nats.url(), &[changed], user)).expect("settings").prober.probe(System::Queue).await;
         assert!(matches!(found, Probe::Unfit { setting, .. } if setting == wrong), "{wrong}: {found:?}");
     }
+    // Whichever role is asked for, the other's stream is looked at, too.
+    let broken = at(&nats.url(), &[("/queue/stream", json!("NONE"))], "writer");
+    let found = connect(&broken).expect("settings").prober.probe(System::Intake).await;
+    assert!(matches!(found, Probe::Unfit { setting: "nats.queue.stream", .. }), "{found:?}");
     // A user who may ask, and may not publish.
     nats.stream("OTHER", &["other.>"], Duration::from_secs(1)).await;
     let changed = [("/queue/stream", json!("OTHER")), ("/queue/subjectPrefix", json!("other.queue"))];
