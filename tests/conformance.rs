@@ -29,10 +29,11 @@ mod conformance {
 
 /// The adapters: each a test of its own, by the product's name.
 macro_rules! adapters {
-    ($($(#[$when:meta])* $product:ident: $adapter:ident,)*) => {
+    ($($(#[$when:meta])* $product:ident: $adapter:ident $(with $more:ident)*,)*) => {
         #[path = "conformance"]
         mod adapters {
             $($(#[$when])* pub mod $product;)*
+            $($(pub mod $more;)*)*
         }
         $(
             $(#[$when])*
@@ -83,7 +84,7 @@ fn camel_case(name: &str) -> String {
 }
 
 adapters! {
-    gitea: Issues,
+    gitea: Issues with gitea_forms,
     http: Contract,
     #[cfg(feature = "nats")]
     nats: Streams,
