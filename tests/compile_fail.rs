@@ -12,6 +12,9 @@ use std::process::Command;
 fn library() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["test", "--no-run", "--quiet", "--message-format=json", "--test", "compile_fail"]);
+    if cfg!(feature = "nats") {
+        cargo.arg("--all-features");
+    }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         cargo.arg("--release");

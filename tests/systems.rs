@@ -14,6 +14,7 @@ mod systems;
 mod adapters {
     mod azure;
     mod azure_server;
+    mod docs;
     #[cfg(feature = "nats")]
     mod nats;
     mod object_store;

@@ -37,6 +37,9 @@ impl Adapter for Streams {
         let played = [System::Queue, System::Intake];
         PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running(Arc::new(Nats::start().await?))))
     }

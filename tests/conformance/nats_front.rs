@@ -100,6 +100,7 @@ struct Conversation {
     to_caller: OwnedWriteHalf,
     from_server: BufReader<OwnedReadHalf>,
     to_server: OwnedWriteHalf,
+    waiting: Vec<u8>,
     shared: Arc<Shared>,
 }
 
@@ -114,7 +115,7 @@ impl Conversation {
     fn new(caller: TcpStream, server: TcpStream, shared: Arc<Shared>) -> Conversation {
         let ((from_caller, to_caller), (from_server, to_server)) = (caller.into_split(), server.into_split());
         let (from_caller, from_server) = (BufReader::new(from_caller), BufReader::new(from_server));
-        Conversation { from_caller, to_caller, from_server, to_server, shared }
+        Conversation { from_caller, to_caller, from_server, to_server, waiting: Vec::new(), shared }
     }
 
     async fn play(mut self) {
@@ -131,7 +132,7 @@ impl Conversation {
                     return None;
                 }
                 match self.published(&line).await? {
-                    None => self.to_server.write_all(&line).await.ok(),
+                    None => self.pass_on(line).await,
                     Some(published) => self.answer(published).await,
                 }
             }
@@ -143,6 +144,18 @@ impl Conversation {
                 self.to_caller.write_all(&line).await.ok()
             }
         }
+    }
+
+    /// What comes before a PING goes with it, in one piece as it was sent: a server that turns a caller away closes the
+    /// connection, and what it had not read by then would cost the caller the server's last word.
+    async fn pass_on(&mut self, line: Vec<u8>) -> Option<()> {
+        let waits = line.starts_with(b"CONNECT") || line.starts_with(b"SUB");
+        self.waiting.extend(line);
+        if waits {
+            return Some(());
+        }
+        let whole = std::mem::take(&mut self.waiting);
+        self.to_server.write_all(&whole).await.ok()
     }
 
     /// The request that a line begins, if it begins one.

@@ -33,6 +33,9 @@ impl Adapter for Buckets {
     fn parts(&self) -> Vec<Part> {
         PARTS.into_iter().filter(|part| part.system == System::Archive).collect()
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running(Arc::new(S3::start().await?))))
     }

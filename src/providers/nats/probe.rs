@@ -6,7 +6,7 @@ use super::wire::{self, Fault, Stored, Stream};
 use super::{JetStream, failure, not_the_contract};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-use crate::closure::snapshot::{Trouble, Unreachable};
+use crate::closure::snapshot::Trouble;
 use crate::providers::rest::reply::{Came, Fate};
 use crate::roles::{Abilities, Concurrency, Gate as _, Probe, Prober};
 use async_trait::async_trait;
@@ -133,11 +133,17 @@ impl JetStream {
 #[async_trait]
 impl Prober for JetStream {
     async fn probe(&self, system: System) -> Probe {
-        match self.found(system).await {
-            Ok(()) => Probe::Ready,
-            Err(Probe::Failed(why @ Unreachable { .. })) => Probe::Failed(why),
-            Err(found) => found,
+        // A connection is probed in one of its roles, and each has a stream of its own.
+        let other = match system {
+            System::Queue => self.nats.intake.is_some().then_some(System::Intake),
+            _ => self.nats.queue.is_some().then_some(System::Queue),
+        };
+        for system in [Some(system), other].into_iter().flatten() {
+            if let Err(found) = self.found(system).await {
+                return found;
+            }
         }
+        Probe::Ready
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {

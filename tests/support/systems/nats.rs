@@ -3,6 +3,7 @@
 use super::process::{Launch, Running};
 use super::require;
 use async_nats::jetstream::{self, stream};
+use std::path::Path;
 use std::time::Duration;
 
 /// A NATS server that runs. Three users: `admin` may everything, `writer` may publish below `closure.` and ask
@@ -30,10 +31,21 @@ authorization: {
 impl Nats {
     /// Starts one without streams; none where it is not built.
     pub async fn start() -> Option<Nats> {
+        Nats::start_with(SETTINGS, None).await
+    }
+
+    /// Likewise, one that speaks TLS alone, with this certificate and key; its authority is in `authority`.
+    pub async fn start_encrypted(certificate: &Path, authority: &Path) -> Option<Nats> {
+        let file = certificate.display();
+        let settings = format!("{SETTINGS}tls: {{ cert_file: \"{file}\", key_file: \"{file}\" }}\n");
+        Nats::start_with(&settings, Some(authority)).await
+    }
+
+    async fn start_with(text: &str, authority: Option<&Path>) -> Option<Nats> {
         let built = require("nats")?;
         let mut server = Running::prepare("nats", 2);
         let settings = server.home().join("nats.conf");
-        std::fs::write(&settings, SETTINGS).expect("writable");
+        std::fs::write(&settings, text).expect("writable");
         let (port, monitor) = (server.port(0).to_string(), server.port(1).to_string());
         let launch = Launch::of(built.join("bin/nats-server"))
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", &monitor, "--store_dir"])
@@ -41,8 +53,8 @@ impl Nats {
             .args(["--config"])
             .arg(settings);
         let address = address(&server);
-        server.launch(launch, async || connect(&address, "admin").await.is_ok()).await;
-        let admin = jetstream::new(connect(&address, "admin").await.expect("it is ready"));
+        server.launch(launch, async || connect(&address, "admin", authority).await.is_ok()).await;
+        let admin = jetstream::new(connect(&address, "admin", authority).await.expect("it is ready"));
         Some(Nats { server, admin })
     }
 
@@ -62,7 +74,7 @@ impl Nats {
         user: &str,
         through: Option<&str>,
     ) -> Result<jetstream::Context, async_nats::ConnectError> {
-        Ok(jetstream::new(connect(through.unwrap_or(&address(&self.server)), user).await?))
+        Ok(jetstream::new(connect(through.unwrap_or(&address(&self.server)), user, None).await?))
     }
 
     /// Makes a stream of these subjects, which knows message ids for so long.
@@ -95,7 +107,14 @@ fn address(server: &Running) -> String {
     format!("127.0.0.1:{}", server.port(0))
 }
 
-async fn connect(address: &str, user: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
-    let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("{user}-password"));
+async fn connect(
+    address: &str,
+    user: &str,
+    authority: Option<&Path>,
+) -> Result<async_nats::Client, async_nats::ConnectError> {
+    let mut options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("{user}-password"));
+    if let Some(authority) = authority {
+        options = options.require_tls(true).add_root_certificates(authority.to_owned());
+    }
     options.connect(address).await
 }

@@ -4,6 +4,7 @@ use super::orders::order;
 use super::settings::{product, settings};
 use crate::fault_proxy::tcp::{Line, Mode};
 use crate::systems::nats::Nats;
+use crate::systems::repository;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use releaseclosure::closure::ids::{Step, System};
 use releaseclosure::closure::snapshot::{Observation, Progress, Revision, Trouble};
@@ -153,6 +154,10 @@ async fn a_stream_that_may_lose_something_does_not_fit() {
         let found = connect(&at(&nats.url(), &[changed], user)).expect("settings").prober.probe(System::Queue).await;
         assert!(matches!(found, Probe::Unfit { setting, .. } if setting == wrong), "{wrong}: {found:?}");
     }
+    // Whichever role is asked for, the other's stream is looked at, too.
+    let broken = at(&nats.url(), &[("/queue/stream", json!("NONE"))], "writer");
+    let found = connect(&broken).expect("settings").prober.probe(System::Intake).await;
+    assert!(matches!(found, Probe::Unfit { setting: "nats.queue.stream", .. }), "{found:?}");
     // A user who may ask, and may not publish.
     nats.stream("OTHER", &["other.>"], Duration::from_secs(1)).await;
     let changed = [("/queue/stream", json!("OTHER")), ("/queue/subjectPrefix", json!("other.queue"))];
@@ -177,4 +182,29 @@ async fn an_address_that_the_guard_refuses_is_not_dialled() {
     }
     let plain = Settings { allow_plaintext: false, ..at("example.com:4222", &[], "writer") };
     assert!(connect(&plain).is_err());
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_known_by_its_authority_and_its_name() {
+    let tls = repository("src/providers/http/tests/tls");
+    let Some(nats) = Nats::start_encrypted(&tls.join("server.pem"), &tls.join("ca.pem")).await else { return };
+    streams(&nats, Duration::from_secs(120)).await;
+    let address = nats.url().trim_start_matches("nats://").to_owned();
+    let of = |endpoint: &str| at(&address, &[("/endpoint", json!(endpoint))], "writer");
+    let ready = async |settings: &Settings| connect(settings).expect("settings").prober.probe(System::Intake).await;
+
+    let plain = ready(&of(&format!("nats://{address}"))).await;
+    assert!(matches!(plain, Probe::Unfit { setting: "nats.endpoint", what } if what.contains("tls://")), "{plain:?}");
+    // The machine's own authorities do not know it.
+    let mut settings = of(&format!("tls://{address}"));
+    settings.allow_plaintext = false;
+    assert!(matches!(ready(&settings).await, Probe::Failed(why) if why.trouble == Trouble::Unavailable));
+    settings.ca_pem = Some(std::fs::read(tls.join("ca.pem")).expect("readable"));
+    assert_eq!(ready(&settings).await, Probe::Ready);
+    assert_eq!(announce(&connect(&settings).expect("settings")).await, AnnounceReply::Accepted);
+    // Its certificate is for another name.
+    settings.product = of(&format!("tls://{}", address.replace("127.0.0.1", "localhost"))).product;
+    assert!(matches!(ready(&settings).await, Probe::Failed(why) if why.trouble == Trouble::Unavailable));
+    settings.ca_pem = Some(b"rubbish".to_vec());
+    assert!(connect(&settings).is_err());
 }
