@@ -1,5 +1,6 @@
 //! What the objects claim, against what the log shows: attribution, traces, ends; and that worlds come to rest.
 
+use super::host::{INITIAL, MAX};
 use super::log::{Asked, Doing, Stored};
 use super::plan::{CALM, Deed, What};
 use super::world::World;
@@ -30,6 +31,8 @@ pub fn check(world: &World, rested: Option<u64>, say: &mut impl FnMut(&'static s
             finished(world, last, say);
         }
     }
+    left_alone(world, say);
+    pauses(world, say);
     rests(world, rested, say);
 }
 
@@ -320,6 +323,62 @@ fn handoff(world: &World, last: &Stored, record: &StepRecord, differs: &mut impl
             differs("no 200 was heard, and nobody said so")
         }
         _ => {}
+    }
+}
+
+/// L5: a system that says how long it wants to be left alone is not asked before, by the process that heard it.
+fn left_alone(world: &World, say: &mut impl FnMut(&'static str, String)) {
+    for asked in &world.log.asked {
+        let (Some((heard, ..)), Some(seconds)) = (asked.heard, asked.hold) else { continue };
+        let same = |other: &&Asked| (other.host, other.life, other.role) == (asked.host, asked.life, asked.role);
+        let early = |other: &&Asked| other.sent > heard && other.sent.1 < heard.1 + 1_000 * seconds;
+        if let Some(other) = world.log.asked.iter().filter(same).find(early) {
+            let (role, after) = (asked.role, other.sent.1 - heard.1);
+            say("L5 bounded retry", format!("{role} asked for {seconds} s, and was asked again after {after} ms"));
+        }
+    }
+}
+
+/// L5: of tries that come to nothing each leaves twice the time to the next, up to the longest pause; jitter takes a quarter
+/// at most. Only where something has changed is an object looked at sooner. Of two replicas one may have come on by what the
+/// other stored, which then is no news.
+fn pauses(world: &World, say: &mut impl FnMut(&'static str, String)) {
+    if world.plan.has(|what| matches!(what, What::SecondHost { .. })) {
+        return;
+    }
+    let mut passes: Vec<usize> = (0..world.log.passes.len()).collect();
+    let process = |pass: &usize| {
+        let entry = &world.log.passes[*pass];
+        (entry.host, entry.life, entry.object)
+    };
+    passes.sort_by_key(process);
+    let settled = |stored: &Stored| stored.status.steps.iter().filter(|step| step.outcome.is_settled()).count();
+    for passes in passes.chunk_by(|one, other| process(one) == process(other)) {
+        let (host, _, object) = process(&passes[0]);
+        let truth = world.cluster.objects[object].truth;
+        let (mut tries, mut before) = (0_u32, (0, 0));
+        for pair in passes.windows(2) {
+            let (pass, next) = (&world.log.passes[pair[0]], &world.log.passes[pair[1]]);
+            let Some((ended, why)) = pass.ended else { continue };
+            let mut history = world.log.stored.iter().filter(|stored| stored.object == object && stored.at < ended);
+            let last = history.next_back().filter(|stored| stored.pass == pair[0]).map_or(0, settled);
+            let progressed = last > history.next_back().map_or(0, settled);
+            // Reasons are those of waits and halts; all else has pauses of its own.
+            let waits = why.bytes().all(|byte| byte.is_ascii_alphabetic())
+                && why.starts_with(|first| char::is_uppercase(first));
+            tries = if !waits || progressed { u32::from(waits) } else { tries + 1 };
+            let since = before;
+            let woken = |at: &(u64, u64)| *at > since && *at < next.started;
+            if tries > 0 && !world.log.woken.iter().any(|(at, on, of)| (*on, *of) == (host, truth) && woken(at)) {
+                let plain = INITIAL.saturating_mul(1 << (tries - 1).min(20)).min(MAX).as_millis() as u64;
+                let pause = next.started.1 - ended.1;
+                if pause < plain * 3 / 4 {
+                    let name = &world.cluster.objects[object].uid;
+                    say("L5 bounded retry", format!("{name} was tried again {pause} ms after try {tries}, for {why}"));
+                }
+            }
+            before = if matches!(why, "superseded" | "resumed" | "conflict") { before } else { ended };
+        }
     }
 }
 

@@ -93,7 +93,10 @@ impl Network {
 
 fn reply(log: &mut Log, (index, now): (usize, u64), reply: Reply, answer: Option<Answer>) -> Result<Incoming, NoReply> {
     let mut incoming = |status: u16, headers: HeaderMap, body: Vec<u8>, end: Option<Trouble>| {
-        log.heard(index, now, Some(status), matches!(reply, Reply::Answer | Reply::Status { own: true, .. }));
+        let whole = matches!(reply, Reply::Answer | Reply::Status { own: true, .. });
+        let hold = headers.get(header::RETRY_AFTER).filter(|_| matches!(status, 429 | 503));
+        let hold = hold.and_then(|value| value.to_str().ok()?.parse().ok());
+        log.heard(index, now, (Some(status), whole), hold);
         Ok(Incoming { status, headers, length: None, body: Box::new(Whole { piece: Some(body.into()), end }) })
     };
     let typed = |media_type: &'static str| {
