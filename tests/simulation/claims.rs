@@ -20,6 +20,7 @@ pub fn check(world: &World, rested: Option<u64>, say: &mut impl FnMut(&'static s
     for object in 0..world.cluster.objects.len() {
         let history: Vec<&Stored> = world.log.stored.iter().filter(|stored| stored.object == object).collect();
         monotone(world, &history, say);
+        history.iter().for_each(|stored| remembered(world, stored, say));
         for (position, stored) in history.iter().enumerate() {
             if stored.status.halt.is_some() && (position == 0 || history[position - 1].status.halt.is_none()) {
                 justified(world, stored, say);
@@ -91,6 +92,20 @@ fn monotone(world: &World, history: &[&Stored], say: &mut impl FnMut(&'static st
             let at = pair[1].at.1;
             let name = &world.cluster.objects[pair[1].object].uid;
             say("L5 bounded retry", format!("{name} was written at {at} ms to say nothing new"));
+        }
+    }
+}
+
+/// S11: what a process stores holds every change of its pass that was acknowledged until then.
+fn remembered(world: &World, stored: &Stored, say: &mut impl FnMut(&'static str, String)) {
+    let mine = world.log.asked.iter().filter(|asked| asked.pass == stored.pass && asked.effect == Effect::Apply);
+    for asked in mine {
+        let (Some(step), Some((heard, ..))) = (asked.step, asked.heard) else { continue };
+        let acknowledged = asked.applied && asked.status().is_some_and(|status| (200..300).contains(&status));
+        let settled = stored.status.steps.get(step).is_some_and(|it| it.outcome.is_settled());
+        if acknowledged && heard < stored.at && !settled {
+            let name = &world.cluster.objects[stored.object].uid;
+            say("S11 complete trace", format!("{name}: step {} was acknowledged, and stored as open", step + 1));
         }
     }
 }

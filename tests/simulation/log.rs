@@ -45,6 +45,8 @@ pub struct Asked {
     pub key: Option<String>,
     pub body: Vec<u8>,
     pub sent: Moment,
+    /// Whether the process could know by then that its object is gone, or another than its pass began with.
+    pub overtaken: bool,
     pub served: Option<Moment>,
     pub applied: bool,
     pub effect: Effect,
@@ -65,6 +67,9 @@ pub struct PassEntry {
     pub host: usize,
     pub life: u32,
     pub object: usize,
+    pub slot: usize,
+    /// The object's when it was read.
+    pub generation: i64,
     pub started: Moment,
     pub ended: Option<(Moment, &'static str)>,
 }
@@ -139,6 +144,7 @@ impl Log {
             key,
             body: body.to_vec(),
             sent,
+            overtaken: false,
             served: None,
             applied: false,
             effect: Effect::Apply,

@@ -77,6 +77,10 @@ impl Network {
         let below = target.strip_prefix(PREFIX).expect("below the endpoint");
         let index = world.log.sent(world.now, (self.host, self.life, pass), name, below, &headers, &body);
         let role: Role = world.log.asked[index].role;
+        let entry = &world.log.passes[pass];
+        let (uid, view) = (&world.cluster.objects[entry.object].uid, &world.hosts[self.host].views[entry.slot]);
+        let same = view.as_ref().is_some_and(|view| view.uid == *uid && view.generation == entry.generation);
+        world.log.asked[index].overtaken = !same;
         let course = world.course(role, verb != Verb::Get);
         let lands = course.lands.filter(|_| course.crash != Some(Moment::Before));
         if let Some((at, effect, stale)) = lands {
