@@ -30,9 +30,6 @@ impl Adapter for Streams {
     fn against(&self) -> &'static str {
         "nats-server 2.15.2"
     }
-    fn sends(&self) -> Vec<String> {
-        allow_list().iter().map(|row| row.to_string()).collect()
-    }
     fn parts(&self) -> Vec<Part> {
         let played = [System::Queue, System::Intake];
         PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()

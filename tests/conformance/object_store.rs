@@ -27,9 +27,6 @@ impl Adapter for Buckets {
     fn against(&self) -> &'static str {
         "versitygw 1.8.0, versions and object lock on"
     }
-    fn sends(&self) -> Vec<String> {
-        allow_list().iter().map(|row| row.to_string()).collect()
-    }
     fn parts(&self) -> Vec<Part> {
         PARTS.into_iter().filter(|part| part.system == System::Archive).collect()
     }

@@ -84,6 +84,10 @@ fn write(world: &World, index: usize, asked: &Asked, step: usize, say: &mut impl
     let pass = &world.log.passes[asked.pass];
     let truth = &world.truths[world.cluster.objects[pass.object].truth];
     let place = || format!("request {index}, step {} of {}", step + 1, truth.key);
+    // S8: nothing is written for an object whose watch has told by then that it is gone or has changed.
+    if asked.overtaken {
+        say("S8 terminal absorbs", format!("{}: the object was gone or had changed", place()));
+    }
     // S1: all five were read in this pass, and what was seen last agrees.
     for role in AUTHORITIES {
         match seen(world, asked.pass, role, asked.sent).and_then(Asked::seen) {

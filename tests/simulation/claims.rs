@@ -1,5 +1,6 @@
 //! What the objects claim, against what the log shows: attribution, traces, ends; and that worlds come to rest.
 
+use super::host::{INITIAL, MAX};
 use super::log::{Asked, Doing, Stored};
 use super::plan::{CALM, Deed, What};
 use super::world::World;
@@ -19,6 +20,7 @@ pub fn check(world: &World, rested: Option<u64>, say: &mut impl FnMut(&'static s
     for object in 0..world.cluster.objects.len() {
         let history: Vec<&Stored> = world.log.stored.iter().filter(|stored| stored.object == object).collect();
         monotone(world, &history, say);
+        history.iter().for_each(|stored| remembered(world, stored, say));
         for (position, stored) in history.iter().enumerate() {
             if stored.status.halt.is_some() && (position == 0 || history[position - 1].status.halt.is_none()) {
                 justified(world, stored, say);
@@ -30,6 +32,8 @@ pub fn check(world: &World, rested: Option<u64>, say: &mut impl FnMut(&'static s
             finished(world, last, say);
         }
     }
+    left_alone(world, say);
+    pauses(world, say);
     rests(world, rested, say);
 }
 
@@ -88,6 +92,20 @@ fn monotone(world: &World, history: &[&Stored], say: &mut impl FnMut(&'static st
             let at = pair[1].at.1;
             let name = &world.cluster.objects[pair[1].object].uid;
             say("L5 bounded retry", format!("{name} was written at {at} ms to say nothing new"));
+        }
+    }
+}
+
+/// S11: what a process stores holds every change of its pass that was acknowledged until then.
+fn remembered(world: &World, stored: &Stored, say: &mut impl FnMut(&'static str, String)) {
+    let mine = world.log.asked.iter().filter(|asked| asked.pass == stored.pass && asked.effect == Effect::Apply);
+    for asked in mine {
+        let (Some(step), Some((heard, ..))) = (asked.step, asked.heard) else { continue };
+        let acknowledged = asked.applied && asked.status().is_some_and(|status| (200..300).contains(&status));
+        let settled = stored.status.steps.get(step).is_some_and(|it| it.outcome.is_settled());
+        if acknowledged && heard < stored.at && !settled {
+            let name = &world.cluster.objects[stored.object].uid;
+            say("S11 complete trace", format!("{name}: step {} was acknowledged, and stored as open", step + 1));
         }
     }
 }
@@ -320,6 +338,62 @@ fn handoff(world: &World, last: &Stored, record: &StepRecord, differs: &mut impl
             differs("no 200 was heard, and nobody said so")
         }
         _ => {}
+    }
+}
+
+/// L5: a system that says how long it wants to be left alone is not asked before, by the process that heard it.
+fn left_alone(world: &World, say: &mut impl FnMut(&'static str, String)) {
+    for asked in &world.log.asked {
+        let (Some((heard, ..)), Some(seconds)) = (asked.heard, asked.hold) else { continue };
+        let same = |other: &&Asked| (other.host, other.life, other.role) == (asked.host, asked.life, asked.role);
+        let early = |other: &&Asked| other.sent > heard && other.sent.1 < heard.1 + 1_000 * seconds;
+        if let Some(other) = world.log.asked.iter().filter(same).find(early) {
+            let (role, after) = (asked.role, other.sent.1 - heard.1);
+            say("L5 bounded retry", format!("{role} asked for {seconds} s, and was asked again after {after} ms"));
+        }
+    }
+}
+
+/// L5: of tries that come to nothing each leaves twice the time to the next, up to the longest pause; jitter takes a quarter
+/// at most. Only where something has changed is an object looked at sooner. Of two replicas one may have come on by what the
+/// other stored, which then is no news.
+fn pauses(world: &World, say: &mut impl FnMut(&'static str, String)) {
+    if world.plan.has(|what| matches!(what, What::SecondHost { .. })) {
+        return;
+    }
+    let mut passes: Vec<usize> = (0..world.log.passes.len()).collect();
+    let process = |pass: &usize| {
+        let entry = &world.log.passes[*pass];
+        (entry.host, entry.life, entry.object)
+    };
+    passes.sort_by_key(process);
+    let settled = |stored: &Stored| stored.status.steps.iter().filter(|step| step.outcome.is_settled()).count();
+    for passes in passes.chunk_by(|one, other| process(one) == process(other)) {
+        let (host, _, object) = process(&passes[0]);
+        let truth = world.cluster.objects[object].truth;
+        let (mut tries, mut before) = (0_u32, (0, 0));
+        for pair in passes.windows(2) {
+            let (pass, next) = (&world.log.passes[pair[0]], &world.log.passes[pair[1]]);
+            let Some((ended, why)) = pass.ended else { continue };
+            let mut history = world.log.stored.iter().filter(|stored| stored.object == object && stored.at < ended);
+            let last = history.next_back().filter(|stored| stored.pass == pair[0]).map_or(0, settled);
+            let progressed = last > history.next_back().map_or(0, settled);
+            // Reasons are those of waits and halts; all else has pauses of its own.
+            let waits = why.bytes().all(|byte| byte.is_ascii_alphabetic())
+                && why.starts_with(|first| char::is_uppercase(first));
+            tries = if !waits || progressed { u32::from(waits) } else { tries + 1 };
+            let since = before;
+            let woken = |at: &(u64, u64)| *at > since && *at < next.started;
+            if tries > 0 && !world.log.woken.iter().any(|(at, on, of)| (*on, *of) == (host, truth) && woken(at)) {
+                let plain = INITIAL.saturating_mul(1 << (tries - 1).min(20)).min(MAX).as_millis() as u64;
+                let pause = next.started.1 - ended.1;
+                if pause < plain * 3 / 4 {
+                    let name = &world.cluster.objects[object].uid;
+                    say("L5 bounded retry", format!("{name} was tried again {pause} ms after try {tries}, for {why}"));
+                }
+            }
+            before = if matches!(why, "superseded" | "resumed" | "conflict") { before } else { ended };
+        }
     }
 }
 

@@ -156,7 +156,8 @@ impl Operator {
             let Some(object) = world.cluster.slots[slot].object else { return Next::OnChange };
             let now = world.now;
             let started = world.log.now(now);
-            world.log.passes.push(PassEntry { host: self.host, life: self.life, object, started, ended: None });
+            let (host, life, generation) = (self.host, self.life, world.cluster.objects[object].generation);
+            world.log.passes.push(PassEntry { host, life, object, slot, generation, started, ended: None });
             (object, world.log.passes.len() - 1)
         };
         let subject = Subject { operator: self, slot, object, pass };
@@ -545,6 +546,7 @@ impl Objects for Kept<'_> {
             let now = world.now;
             let started = world.log.now(now);
             world.log.passes[*pass].started = started;
+            world.log.passes[*pass].generation = world.cluster.objects[*object].generation;
         }
         if world.now < world.reads_fail_until {
             return Err(NoAnswer);

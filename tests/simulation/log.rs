@@ -20,6 +20,8 @@ pub struct Log {
     pub deeds: Vec<Done>,
     /// Which halts were handed to people, and by which pass.
     pub handed: Vec<(Moment, String, usize)>,
+    /// When a host was told to look at the objects of a closure again.
+    pub woken: Vec<(Moment, usize, usize)>,
     pub fired: Vec<&'static str>,
 }
 
@@ -43,6 +45,8 @@ pub struct Asked {
     pub key: Option<String>,
     pub body: Vec<u8>,
     pub sent: Moment,
+    /// Whether the process could know by then that its object is gone, or another than its pass began with.
+    pub overtaken: bool,
     pub served: Option<Moment>,
     pub applied: bool,
     pub effect: Effect,
@@ -55,12 +59,17 @@ pub struct Asked {
     pub listed: Option<usize>,
     /// When the sender heard of it, with which status, and whether the body was whole.
     pub heard: Option<(Moment, Option<u16>, bool)>,
+    /// For how many seconds the reply asked to be left alone.
+    pub hold: Option<u64>,
 }
 
 pub struct PassEntry {
     pub host: usize,
     pub life: u32,
     pub object: usize,
+    pub slot: usize,
+    /// The object's when it was read.
+    pub generation: i64,
     pub started: Moment,
     pub ended: Option<(Moment, &'static str)>,
 }
@@ -135,6 +144,7 @@ impl Log {
             key,
             body: body.to_vec(),
             sent,
+            overtaken: false,
             served: None,
             applied: false,
             effect: Effect::Apply,
@@ -144,6 +154,7 @@ impl Log {
             shown: None,
             listed: None,
             heard: None,
+            hold: None,
         });
         self.asked.len() - 1
     }
@@ -177,9 +188,10 @@ impl Log {
         (asked.before, asked.after) = (before, after);
     }
 
-    pub fn heard(&mut self, index: usize, now: u64, status: Option<u16>, whole: bool) {
+    pub fn heard(&mut self, index: usize, now: u64, (status, whole): (Option<u16>, bool), hold: Option<u64>) {
         let at = self.now(now);
         self.asked[index].heard = Some((at, status, whole));
+        self.asked[index].hold = hold;
     }
 }
 

@@ -78,6 +78,10 @@ impl Network {
         let below = target.strip_prefix(PREFIX).expect("below the endpoint");
         let index = world.log.sent(world.now, (self.host, self.life, pass), name, below, &headers, &body);
         let role: Role = world.log.asked[index].role;
+        let entry = &world.log.passes[pass];
+        let (uid, view) = (&world.cluster.objects[entry.object].uid, &world.hosts[self.host].views[entry.slot]);
+        let same = view.as_ref().is_some_and(|view| view.uid == *uid && view.generation == entry.generation);
+        world.log.asked[index].overtaken = !same;
         let course = world.course(role, verb != Verb::Get);
         let lands = course.lands.filter(|_| course.crash != Some(Moment::Before));
         if let Some((at, effect, stale)) = lands {
@@ -94,7 +98,10 @@ impl Network {
 
 fn reply(log: &mut Log, (index, now): (usize, u64), reply: Reply, answer: Option<Answer>) -> Result<Incoming, NoReply> {
     let mut incoming = |status: u16, headers: HeaderMap, body: Vec<u8>, end: Option<Trouble>| {
-        log.heard(index, now, Some(status), matches!(reply, Reply::Answer | Reply::Status { own: true, .. }));
+        let whole = matches!(reply, Reply::Answer | Reply::Status { own: true, .. });
+        let hold = headers.get(header::RETRY_AFTER).filter(|_| matches!(status, 429 | 503));
+        let hold = hold.and_then(|value| value.to_str().ok()?.parse().ok());
+        log.heard(index, now, (Some(status), whole), hold);
         Ok(Incoming { status, headers, length: None, body: Box::new(Whole { piece: Some(body.into()), end }) })
     };
     let typed = |media_type: &'static str| {

@@ -219,7 +219,7 @@ fn at(rng: &mut Rng) -> When {
 }
 
 fn read(rng: &mut Rng) -> When {
-    When::Request { role: AUTHORITIES[rng.usize(..5)], write: false, nth: rng.u32(1..8) }
+    When::Request { role: Role::ALL[rng.usize(..6)], write: false, nth: rng.u32(1..8) }
 }
 
 fn write(rng: &mut Rng) -> When {

@@ -252,6 +252,10 @@ impl World {
                 self.hosts[host].views[slot] = self.cluster.view(slot);
                 // What concerns an object concerns those of the same key, who may have waited for it.
                 let truth = self.cluster.slots[slot].truth;
+                if wake {
+                    let at = self.log.now(self.now);
+                    self.log.woken.push((at, host, truth));
+                }
                 for (other, wakes) in self.hosts[host].wakes.iter().enumerate() {
                     if wake && self.cluster.slots[other].truth == truth {
                         wakes.notify_one();

@@ -4,7 +4,7 @@ use super::configurations::{self, Scope};
 use super::driver::Closing;
 use super::{abstraction, coverage};
 use stateright::{Checker as _, HasDiscoveries, Model as _};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
@@ -95,9 +95,12 @@ fn explore(scope: Scope) -> Result<Explored, String> {
         cpu_seconds() - cpu,
         peak_megabytes(),
     );
-    if let Some((property, path)) = checker.discoveries().into_iter().next() {
-        let actions: Vec<String> = path.into_actions().iter().map(|action| format!("  {action:?}\n")).collect();
-        return Err(format!("{name}: {property}\n{}", actions.concat()));
+    // Two threads stop at what they find first, which may break more than one.
+    let discoveries: BTreeMap<_, _> = checker.discoveries().into_iter().collect();
+    if let Some((_, path)) = discoveries.iter().next() {
+        let broken: Vec<String> = discoveries.keys().map(|property| format!("{name}: {property}\n")).collect();
+        let actions: Vec<String> = path.clone().into_actions().iter().map(|action| format!("  {action:?}\n")).collect();
+        return Err(format!("{}The way to the first:\n{}", broken.concat(), actions.concat()));
     }
     Ok(Explored { states, reached: engine.coverage.reached() })
 }
