@@ -81,6 +81,7 @@ fn monotone(world: &World, history: &[&Stored], say: &mut impl FnMut(&'static st
             (
                 waiting,
                 steps,
+                status.alignment.as_ref().map(|alignment| alignment.digest.clone()),
                 reasons.collect::<Vec<_>>(),
                 status.observed_generation,
                 status.episode,

@@ -251,12 +251,19 @@ impl Truth {
             }
             Deed::Second => {
                 let (role, id, mut value) = self.records[2].clone();
+                if shown(role).is_none() {
+                    return false;
+                }
                 let id = format!("{id}-b");
                 value["id"] = json!(id);
                 sandbox.put(role, &id, value);
                 true
             }
-            Deed::Gone(role) => sandbox.remove(role, self.id(role)),
+            Deed::Gone(role) => {
+                // Else the second one would be the record.
+                let second = sandbox.remove(role, &format!("{}-b", self.id(role)));
+                sandbox.remove(role, self.id(role)) || second
+            }
             Deed::Link => {
                 let Some(shown) = shown(Role::Tracker) else { return false };
                 let mut links = shown["evidence"].as_array().cloned().unwrap_or_default();

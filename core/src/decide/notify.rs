@@ -95,12 +95,23 @@ impl Pass {
         brief.intake.can_look_up && self.is_same_intake(brief)
     }
 
-    /// Whether another object of this closure may have announced: one was at work, or the queue entry, which is cleared
-    /// before anything is announced, was found cleared. Where people did every step, an object that announced left its mark
-    /// nowhere.
+    /// Whether another object of this closure may have announced: one was at work, the queue entry, which is cleared before
+    /// anything is announced, was found cleared, or another one was told that it may. Where people did every step, an object
+    /// that announced left its mark nowhere.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
         let cleared = self.ledger.step(Step::ClearQueueEntry).outcome;
-        self.others_were_at_work(brief) || cleared == Outcome::AlreadyDone
+        self.others_were_at_work(brief) || cleared == Outcome::AlreadyDone || self.others_may_announce(brief)
+    }
+
+    /// Whether a coordinator said, of a halt of another object that this one took over, that nothing arrived: it is the other
+    /// one's permission, and it may have made use of it.
+    fn others_may_announce(&self, brief: &Brief) -> bool {
+        // Each release of a halt ends an episode.
+        let episodes = (0..self.ledger.episode).rev();
+        let mut halts = self.ledger.halts.iter().rev().zip(episodes);
+        halts.any(|(past, episode)| {
+            past.handoff == Some(Handoff::NotDelivered) && past.id != halt::id(&brief.uid, episode)
+        })
     }
 
     /// Whether another object of this closure was at work: a record carries its key with another uid, or the queue entry was

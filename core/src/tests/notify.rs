@@ -165,6 +165,16 @@ fn a_coordinator_s_word_that_nothing_arrived_is_good_for_one_announcement() {
     assert_eq!(end(vec![past(Some(Handoff::Delivered))]), UNCERTAIN);
     assert_eq!(end(vec![past(None)]), UNCERTAIN);
     assert_eq!(end(vec![past(Some(Handoff::NotDelivered)), past(None)]), UNCERTAIN, "the last word counts");
+    // Where every mark is this object's own, the other one may have made use of its permission all the same.
+    let own_marks = |halts: Vec<PastHalt>| {
+        let mut world = world(Delivery::None, false);
+        world.ledger.episode = 1;
+        world.ledger.halts = halts;
+        log(world, |_| {}).0.pop().unwrap()
+    };
+    assert_eq!(own_marks(vec![past_of("another", Some(Handoff::NotDelivered))]), UNCERTAIN);
+    assert_eq!(own_marks(vec![past(Some(Handoff::NotDelivered))]), "done");
+    assert_eq!(own_marks(vec![past_of("another", None)]), "done", "a halt over something else");
 }
 
 #[test]
