@@ -5,12 +5,14 @@
 
 pub mod cloud_events;
 pub mod gitea;
+pub mod github;
 pub mod http;
 pub mod issues;
 pub mod slack;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
+pub use github::GitHub;
 pub use http::Http;
 pub use slack::Slack;
 

@@ -13,6 +13,7 @@
 pub mod breaker;
 pub mod cloud_events;
 pub mod gitea;
+pub mod github;
 pub mod guard;
 pub mod http;
 mod issues;
@@ -23,7 +24,7 @@ pub mod slack;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea, Slack};
+use crate::products::{CloudEvents, GitHub, Gitea, Slack};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -38,7 +39,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The product, with what is particular to it.
     pub product: Product,
-    /// Sent as `Authorization: Bearer …`. White space at its ends is cut off; Secrets made from files often end in a line feed.
+    /// Sent as `Authorization: Bearer …`; of a GitHub App, what such a token is fetched with: its private key. White space at its
+    /// ends is cut off; Secrets made from files often end in a line feed.
     pub token: Option<SecretString>,
     /// The only certificate authorities trusted, in PEM; none means those of the operating system.
     pub ca_pem: Option<Vec<u8>>,
@@ -68,6 +70,9 @@ pub enum Product {
     },
     /// Issues of a repository in Gitea or Forgejo.
     Gitea(Box<Gitea>),
+    /// Issues of a repository in GitHub.
+    #[serde(rename = "github")]
+    GitHub(Box<GitHub>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
@@ -90,6 +95,7 @@ impl Product {
             Product::Http { .. } => state == http::APPROVED,
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
+            Product::GitHub(github) => github.label_of(state).is_some(),
             // They keep no tracker records.
             Product::CloudEvents(_) | Product::Slack(_) => false,
         }
@@ -101,6 +107,7 @@ impl Product {
         match self {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
+            Product::GitHub(_) => "github",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
         }
@@ -231,6 +238,7 @@ type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 const PRODUCTS: &[(&str, Constructor)] = &[
     ("http", http::connect),
     ("gitea", gitea::connect),
+    ("github", github::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
 ];

@@ -3,10 +3,12 @@
 //! [`Reader`] has `get` and nothing else; governance, archive and every other read go through it. [`Writer`] takes a
 //! [`Permit`] by value for each change. Both send [`Request`]s only, which the allow-list alone makes.
 //!
-//! **Guarantees:** one request per call. The timeout covers everything from connecting to the last byte. Of a body at most
-//! [`BODY_MAX`] and one piece are held.
+//! **Guarantees:** one request per call; where credentials have to be fetched, one more to fetch them, and a read that was refused
+//! with kept ones is sent once more with new ones, which a change never is. The timeout covers everything from connecting to
+//! the last byte. Of a body at most [`BODY_MAX`] and one piece are held.
 
 use super::Dialect;
+use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
 use super::table::Request;
 use super::transport::{Body, Incoming, NoReply, Outgoing, Transport};
@@ -55,6 +57,7 @@ struct Wire {
     endpoint: Endpoint,
     headers: HeaderMap,
     dialect: &'static Dialect,
+    particulars: Particulars,
     limits: Arc<Limits>,
 }
 
@@ -70,11 +73,14 @@ pub(in crate::providers) struct Writer(Arc<Wire>);
 pub(in crate::providers) fn build(
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
-    headers: HeaderMap,
-    dialect: &'static Dialect,
+    mut headers: HeaderMap,
+    (dialect, particulars): (&'static Dialect, Particulars),
     limits: Arc<Limits>,
 ) -> (Reader, Writer) {
-    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, limits });
+    for (name, value) in particulars.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, particulars, limits });
     (Reader(wire.clone()), Writer(wire))
 }
 
@@ -165,6 +171,19 @@ impl Writer {
         condition: Condition<'_>,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
+        let deadline = Instant::now() + self.0.limits.timeout();
+        self.write_by(deadline, permit, request, condition, understand).await
+    }
+
+    /// Likewise, to be over by the deadline of the call that it is a part of.
+    pub(in crate::providers) async fn write_by<T>(
+        &self,
+        deadline: Instant,
+        permit: Permit,
+        request: Request,
+        condition: Condition<'_>,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> Came<T> {
         let mut entered = match self.0.limits.enter_with(permit) {
             Ok(entered) => entered,
             Err(held_back) => return Came::Failure(Failure { fate: Fate::NotSent, why: held_back }),
@@ -172,7 +191,28 @@ impl Writer {
         if let Err(held_back) = entered.may_send() {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
-        self.0.exchange(request, condition, entered.deadline(), false, understand).await
+        self.0.exchange(request, condition, deadline.min(entered.deadline()), false, understand).await
+    }
+}
+
+/// The way by which credentials are fetched: the connection's own, without its credentials.
+pub(in crate::providers) struct Login<'a>(&'a Wire);
+
+impl Login<'_> {
+    /// One POST with an `Authorization` of its own.
+    pub(in crate::providers) async fn post(self, request: Request, authorization: HeaderValue) -> Came<Success> {
+        let Some(mut prepared) = self.0.prepare(&request, Condition::None) else {
+            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+        };
+        prepared.authorize(authorization);
+        let came = self.0.talk(prepared).await;
+        self.0.limits.meter().count(request.verb(), class(&came));
+        came
+    }
+
+    /// The time by which credentials end.
+    pub(in crate::providers) fn now(&self) -> jiff::Timestamp {
+        self.0.transport.now()
     }
 }
 
@@ -187,10 +227,7 @@ impl Wire {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         let (verb, record) = (request.verb(), request.record());
-        let Some(prepared) = self.prepare(request, condition) else {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        };
-        let came = match tokio::time::timeout_at(deadline, self.talk(prepared)).await {
+        let came = match tokio::time::timeout_at(deadline, self.ask(&request, condition)).await {
             Ok(Came::Success(reply)) => match understand(reply) {
                 Some(understood) => Came::Success(understood),
                 None => Came::Failure(Failure::unknown(Trouble::NotUnderstood)),
@@ -199,22 +236,24 @@ impl Wire {
             Ok(Came::Failure(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        let (class, lesson, retry_after) = match &came {
-            Came::Success(_) => (Class::Success, Lesson::Answers, None),
-            Came::Problem(_) => (Class::Answered, Lesson::Answers, None),
+        let (lesson, retry_after) = match &came {
+            Came::Success(_) | Came::Problem(_) => (Lesson::Answers, None),
             Came::Failure(Failure { why: Unreachable { trouble, retry_after }, fate }) => {
-                let (class, lesson) = match trouble {
-                    Trouble::Unauthorized => (Class::Unauthorized, Lesson::LockedOut),
+                let lesson = match trouble {
+                    Trouble::Unauthorized => Lesson::LockedOut,
                     // The system's own refusal of one record says that the system is well.
-                    Trouble::Forbidden if *fate == Fate::Said(403, true) => (Class::Forbidden, Lesson::Answers),
-                    Trouble::Forbidden => (Class::Forbidden, Lesson::Fails),
-                    Trouble::TooManyRequests => (Class::TooManyRequests, Lesson::Fails),
-                    Trouble::NotUnderstood => (Class::NotUnderstood, Lesson::Fails),
-                    Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => (Class::Unavailable, Lesson::Fails),
+                    Trouble::Forbidden if *fate == Fate::Said(403, true) => Lesson::Answers,
+                    Trouble::Forbidden
+                    | Trouble::TooManyRequests
+                    | Trouble::NotUnderstood
+                    | Trouble::Unavailable
+                    | Trouble::HeldBack
+                    | Trouble::Stale => Lesson::Fails,
                 };
-                (class, lesson, *retry_after)
+                (lesson, *retry_after)
             }
         };
+        let class = class(&came);
         // What a probe was refused is no success of a probe.
         let probe = probe && !matches!(came, Came::Failure(_));
         self.limits.meter().count(verb, class);
@@ -222,8 +261,33 @@ impl Wire {
         came
     }
 
+    /// Sends a request with what authorizes it. A read for which kept credentials no longer do is sent once more.
+    async fn ask(&self, request: &Request, condition: Condition<'_>) -> Came<Success> {
+        let mut again = request.verb() == Verb::Get;
+        loop {
+            let Some(mut prepared) = self.prepare(request, condition) else {
+                return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+            };
+            let Some(credentials) = &self.particulars.credentials else { return self.talk(prepared).await };
+            let authorization = match credentials.authorization(Login(self)).await {
+                Ok(authorization) => authorization,
+                // Whatever became of the request for credentials, this one was not sent.
+                Err(Failure { why, .. }) => return Came::Failure(Failure { fate: Fate::NotSent, why }),
+            };
+            prepared.authorize(authorization.clone());
+            let came = self.talk(prepared).await;
+            if !matches!(&came, Came::Failure(failure) if failure.why.trouble == Trouble::Unauthorized) {
+                return came;
+            }
+            credentials.refused(&authorization);
+            if !std::mem::take(&mut again) {
+                return came;
+            }
+        }
+    }
+
     /// The request as it goes out, or None where the endpoint and the path make no URL, or a condition no header.
-    fn prepare(&self, request: Request, condition: Condition<'_>) -> Option<Outgoing> {
+    fn prepare(&self, request: &Request, condition: Condition<'_>) -> Option<Outgoing> {
         let mut headers = self.headers.clone();
         match condition {
             Condition::None => {}
@@ -245,7 +309,7 @@ impl Wire {
             Verb::Post => Some(self.dialect.post),
         };
         headers.extend(media_type.map(|media_type| (CONTENT_TYPE, HeaderValue::from_static(media_type))));
-        Outgoing::new(self.endpoint.base(), request, headers)
+        Outgoing::new(self.endpoint.base(), request.clone(), headers)
     }
 
     async fn talk(&self, request: Outgoing) -> Came<Success> {
@@ -258,6 +322,19 @@ impl Wire {
             .get(RETRY_AFTER)
             .and_then(|value| reply::retry_after(value.to_str().ok()?, || self.transport.now()));
         let media = reply::Media::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+        if let (403 | 429, Some(Throttle { by_headers, by_words })) = (status, self.particulars.throttle) {
+            let mut wait = by_headers(&headers, self.transport.now());
+            if wait.is_none() && media == self.dialect.errors && !encoded {
+                wait = whole(length, body).await.ok().and_then(|body| by_words(&body));
+            }
+            let (trouble, retry_after) = match wait {
+                None if status == 403 => (Trouble::Forbidden, None),
+                _ => (Trouble::TooManyRequests, wait),
+            };
+            let (own, why) = (media == self.dialect.errors, Unreachable { trouble, retry_after });
+            return Came::Failure(Failure { fate: Fate::Said(status, own), why });
+        }
         if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);
         }
@@ -270,7 +347,6 @@ impl Wire {
             };
         }
         let own = if success { reply::Media::Json } else { self.dialect.errors };
-        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
         if media != own || encoded {
             return Came::Failure(Failure::said(status, Trouble::NotUnderstood));
         }
@@ -283,6 +359,21 @@ impl Wire {
             Ok(body) => reply::problem(status, self.dialect, &body),
             Err(trouble) => Came::Failure(Failure::unknown(trouble)),
         }
+    }
+}
+
+/// As what a reply is counted.
+fn class<T>(came: &Came<T>) -> Class {
+    match came {
+        Came::Success(_) => Class::Success,
+        Came::Problem(_) => Class::Answered,
+        Came::Failure(failure) => match failure.why.trouble {
+            Trouble::Unauthorized => Class::Unauthorized,
+            Trouble::Forbidden => Class::Forbidden,
+            Trouble::TooManyRequests => Class::TooManyRequests,
+            Trouble::NotUnderstood => Class::NotUnderstood,
+            Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => Class::Unavailable,
+        },
     }
 }
 

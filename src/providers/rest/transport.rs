@@ -12,7 +12,7 @@ use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Verb;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use std::fmt;
 use url::Url;
@@ -33,6 +33,11 @@ impl Outgoing {
         address.push_str(request.path());
         let address = Url::parse(&address).ok()?;
         Some(Outgoing { verb: request.verb(), address, headers, body: request.into_body() })
+    }
+
+    /// Puts an `Authorization` in the place of the one there is.
+    pub(super) fn authorize(&mut self, authorization: HeaderValue) {
+        self.headers.insert(AUTHORIZATION, authorization);
     }
 
     /// The method.

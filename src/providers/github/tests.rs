@@ -1,0 +1,1 @@
+//! What GitHub says, and what is sent to it.
