@@ -94,6 +94,9 @@ pub enum Concurrency {
 pub struct Abilities {
     /// The protection of writes; none for the roles that are only read and for the intake.
     pub concurrency: Option<Concurrency>,
+    /// The fields that this protection does not cover, as dotted paths: a change of one between the last look and the write
+    /// goes unnoticed. Empty where it covers all that is compared, or where the whole record has a race window.
+    pub unguarded: &'static [&'static str],
     /// Whether records carry a marker; none where nothing is ever written.
     pub marker: Option<bool>,
     /// The fields carried, as dotted paths in the contract's record.

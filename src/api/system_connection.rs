@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, SecretKeyRef, Slack};
+pub use crate::products::{CloudEvents, GitHub, Gitea, Http, SecretKeyRef, Slack, Smtp};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -56,6 +56,9 @@ pub struct SystemConnectionSpec {
     /// A channel of a Slack workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<Slack>,
+    /// Mail over a submission server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<Smtp>,
     /// How to know the system, and to be known by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -74,13 +77,14 @@ impl SystemConnectionSpec {
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, github, cloud_events, slack, .. } = self;
+        let SystemConnectionSpec { http, gitea, github, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
             github.as_ref().and_then(GitHub::secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
+            smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
         ];
         all.into_iter().flatten().next()
     }
@@ -235,6 +239,11 @@ pub struct RoleStatus {
     /// How writes are protected against somebody else's change; ReadVerifyWrite and Serialized leave a race window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// The fields that this protection does not cover, as dotted paths in the contract's record: for these, too, a race window is
+    /// left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub unguarded: Vec<String>,
     /// Whether records carry a marker, so that who changed them can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marker: Option<bool>,
@@ -255,10 +264,11 @@ impl RoleStatus {
     /// What an adapter says it is able to do in this role.
     #[must_use]
     pub fn new(role: Role, abilities: &Abilities) -> RoleStatus {
-        let Abilities { concurrency, marker, carries, delivery, window, can_look_up: _ } = abilities;
+        let Abilities { concurrency, unguarded, marker, carries, delivery, window, can_look_up: _ } = abilities;
         RoleStatus {
             role,
             concurrency: *concurrency,
+            unguarded: unguarded.iter().map(|&field| field.to_owned()).collect(),
             marker: *marker,
             carries: carries.iter().map(|&field| field.to_owned()).collect(),
             delivery: *delivery,
@@ -277,23 +287,31 @@ fn ten_seconds() -> String {
     "10s".to_owned()
 }
 
-/// The products there are settings for, by their field.
-const PRODUCTS: [&str; 5] = ["http", "gitea", "github", "cloudEvents", "slack"];
+/// The products there are settings for, by their field: those with an endpoint, and those without.
+const WITH_ENDPOINT: [&str; 5] = ["http", "gitea", "github", "cloudEvents", "slack"];
+const WITHOUT_ENDPOINT: [&str; 1] = ["smtp"];
 
 fn connection_rules() -> Value {
-    let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");
+    let products = [&WITH_ENDPOINT[..], &WITHOUT_ENDPOINT[..]].concat();
+    let given: Vec<String> = products.iter().map(|product| format!("(has(self.{product}) ? 1 : 0)")).collect();
+    let given = given.join(" + ");
     let mut rules = vec![rule(
         &format!("{given} == 1"),
-        &format!("exactly one product must be given; this release knows {}", PRODUCTS.join(", ")),
+        &format!("exactly one product must be given; this release knows {}", products.join(", ")),
         None,
     )];
-    for product in PRODUCTS {
+    for product in WITH_ENDPOINT {
         rules.push(rule(
             &format!("!has(self.{product}) || self.{product}.endpoint.startsWith('https://') || self.allowPlaintext"),
             "http:// sends the token in the clear; where that is meant, set allowPlaintext: true",
             Some(&format!(".{product}.endpoint")),
         ));
     }
+    rules.push(rule(
+        "!has(self.smtp) || !has(self.smtp.encryption) || self.smtp.encryption != 'None' || self.allowPlaintext",
+        "None sends the password and the mail in the clear; where that is meant, set allowPlaintext: true",
+        Some(".smtp.encryption"),
+    ));
     rules.push(rule(
         "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
         "must be https",

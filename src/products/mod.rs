@@ -9,12 +9,14 @@ pub mod github;
 pub mod http;
 pub mod issues;
 pub mod slack;
+pub mod smtp;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use github::GitHub;
 pub use http::Http;
 pub use slack::Slack;
+pub use smtp::Smtp;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -21,10 +21,12 @@ pub mod limits;
 pub mod meter;
 pub mod rest;
 pub mod slack;
+#[cfg(feature = "smtp")]
+mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Slack};
+use crate::products::{CloudEvents, GitHub, Gitea, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -77,6 +79,8 @@ pub enum Product {
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
     Slack(Box<Slack>),
+    /// Mail over a submission server.
+    Smtp(Box<Smtp>),
 }
 
 impl Product {
@@ -97,7 +101,7 @@ impl Product {
             Product::Gitea(_) => true,
             Product::GitHub(github) => github.label_of(state).is_some(),
             // They keep no tracker records.
-            Product::CloudEvents(_) | Product::Slack(_) => false,
+            Product::CloudEvents(_) | Product::Slack(_) | Product::Smtp(_) => false,
         }
     }
 
@@ -110,6 +114,7 @@ impl Product {
             Product::GitHub(_) => "github",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
+            Product::Smtp(_) => "smtp",
         }
     }
 }
@@ -241,6 +246,8 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("github", github::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
+    #[cfg(feature = "smtp")]
+    ("smtp", smtp::connect),
 ];
 
 /// The names of the products there is an adapter for.

@@ -33,6 +33,7 @@ static STRUCTURED: Dialect = Dialect {
     errors: Media::Other,
     is_own: |_| true,
     says_all_in_status: true,
+    really: |status, _| status,
 };
 
 static BINARY: Dialect = Dialect { post: "application/json", ..STRUCTURED };
@@ -146,6 +147,7 @@ impl Prober for Receiver {
     fn abilities(&self, system: System) -> Option<Abilities> {
         (system == System::Intake).then(|| Abilities {
             concurrency: None,
+            unguarded: &[],
             marker: None,
             carries: &[],
             delivery: Some(self.events.delivery()),

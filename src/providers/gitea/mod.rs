@@ -13,7 +13,7 @@ mod wire;
 pub use rows::allow_list;
 
 use super::issues::Issue;
-use super::limits::Limits;
+use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
 use super::rest::reply::{Came, Fate, Media};
 use super::rest::table::{Fill, Row};
@@ -43,6 +43,7 @@ static DIALECT: Dialect = Dialect {
     errors: Media::Json,
     is_own: wire::is_own_error,
     says_all_in_status: false,
+    really: |status, _| status,
 };
 
 /// Makes the connection's roles. Sends nothing.
@@ -182,7 +183,23 @@ impl Sources {
             let read = wire::issue(&reply.body).ok()?;
             Some((view(&read.issue, &self.gitea.headings), read.revision))
         };
-        self.reader.get(&mut entered, request, understand).await.observation()
+        match self.reader.get(&mut entered, request, understand).await {
+            Came::Problem(404 | 410) => self.nothing_there(&mut entered).await,
+            came => came.observation(),
+        }
+    }
+
+    /// What there being nothing means: Gitea says so, too, of a repository that the token may not see.
+    async fn nothing_there<R>(&self, entered: &mut Entered<'_>) -> Observation<R> {
+        let Some(request) = self.fills(&[]).and_then(|fills| rows::REPOSITORY.request(&fills)) else {
+            return Observation::Unreachable(Trouble::NotUnderstood.into());
+        };
+        match self.reader.get(entered, request, |reply| wire::repository(&reply.body).ok()).await {
+            Came::Success(_) => Observation::Missing,
+            Came::Problem(404 | 410) => Observation::Unreachable(Trouble::Forbidden.into()),
+            Came::Problem(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Observation::Unreachable(failure.why),
+        }
     }
 
     /// Reads one issue by its number, or by the release in its text. `versioned`: the record is of one review version.
@@ -210,6 +227,13 @@ impl Sources {
             };
             let page = match self.reader.get(&mut entered, request, |reply| wire::issues(&reply.body).ok()).await {
                 Came::Success(page) => page,
+                Came::Problem(404 | 410) => {
+                    return match self.nothing_there(&mut entered).await {
+                        // A repository without issues: the probe says so.
+                        Observation::Missing => Observation::Unreachable(Trouble::NotUnderstood.into()),
+                        other => other,
+                    };
+                }
                 Came::Problem(_) => return Observation::Unreachable(Trouble::NotUnderstood.into()),
                 Came::Failure(failure) => return Observation::Unreachable(failure.why),
             };
@@ -347,6 +371,12 @@ impl Prober for Sources {
         let written = system != System::Governance;
         Some(Abilities {
             concurrency: written.then_some(Concurrency::CompareAndSwap),
+            // What is no part of the text.
+            unguarded: match system {
+                System::Checklist | System::Queue => &["state"],
+                System::Tracker => &["milestone.id", "milestone.title"],
+                System::Governance | System::Archive | System::Intake => &[],
+            },
             marker: written.then_some(true),
             carries,
             delivery: None,

@@ -44,6 +44,7 @@ static DIALECT: Dialect = Dialect {
     errors: Media::Json,
     is_own: wire::is_own_error,
     says_all_in_status: false,
+    really: |status, _| status,
 };
 
 const HEADERS: &[(&str, &str)] = &[("x-github-api-version", "2022-11-28")];

@@ -357,6 +357,8 @@ impl Prober for Sources {
         let written = system != System::Governance;
         Some(Abilities {
             concurrency: written.then_some(Concurrency::ReadVerifyWrite),
+            // Whatever it is: between our look and our change nothing is guarded.
+            unguarded: &[],
             marker: written.then_some(false),
             carries,
             delivery: None,

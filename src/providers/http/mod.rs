@@ -45,6 +45,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     errors: Media::Problem,
     is_own: json::is_object,
     says_all_in_status: false,
+    really: |status, _| status,
 };
 
 /// Makes the connection's roles. Sends nothing.
@@ -268,6 +269,7 @@ impl Prober for Sources {
         let written = matches!(system, System::Checklist | System::Tracker | System::Queue);
         Some(Abilities {
             concurrency: written.then_some(Concurrency::CompareAndSwap),
+            unguarded: &[],
             marker: written.then_some(true),
             carries,
             delivery: (system == System::Intake).then_some(self.delivery),

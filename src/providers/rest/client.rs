@@ -355,7 +355,13 @@ impl Wire {
             Some(Err(_)) | None => None,
         };
         match whole(length, body).await {
-            Ok(body) if success => Came::Success(Success { status, etag, body }),
+            Ok(body) if success => match (self.dialect.really)(status, &body) {
+                really if really == status => Came::Success(Success { status, etag, body }),
+                really => match reply::by_status(really, media, self.dialect, retry_after) {
+                    Some(failure) => Came::Failure(failure),
+                    None => Came::Problem(really),
+                },
+            },
             Ok(body) => reply::problem(status, self.dialect, &body),
             Err(trouble) => Came::Failure(Failure::unknown(trouble)),
         }

@@ -42,6 +42,8 @@ pub(super) struct Dialect {
     pub(super) is_own: fn(&[u8]) -> bool,
     /// Whether a reply's status says all there is to say: its body is then not read, whatever it is.
     pub(super) says_all_in_status: bool,
+    /// The status that a reply with this body and a 2xx stands for: of a product that says in the body what went wrong.
+    pub(super) really: fn(u16, &[u8]) -> u16,
 }
 
 /// What reads and what writes, over the network. Sends nothing.

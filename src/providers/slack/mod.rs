@@ -10,7 +10,7 @@ mod rows;
 pub use rows::allow_list;
 
 use super::rest::client::{Condition, Reader, Writer};
-use super::rest::json::{self, NotTheContract};
+use super::rest::json;
 use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Request};
 use super::rest::{self, Dialect};
@@ -31,6 +31,7 @@ static DIALECT: Dialect = Dialect {
     errors: Media::Json,
     is_own: json::is_object,
     says_all_in_status: false,
+    really,
 };
 
 /// Makes the connection's role. Sends nothing.
@@ -59,27 +60,6 @@ struct Channel {
     slack: Slack,
 }
 
-/// What Slack says, as far as it matters here: its own words for what is wrong are told apart, and are not shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    /// `ok: true`
-    Yes,
-    /// The channel is there, and nothing can be posted to it any more.
-    Archived,
-    /// The credentials are none, or are no longer.
-    Unauthorized,
-    /// The bot may not do it: it lacks a scope, or is no member.
-    Forbidden,
-    /// No such channel, or none that the bot may see.
-    NoChannel,
-    /// Later.
-    TooMany,
-    /// Something is wrong at Slack's end.
-    Broken,
-    /// The message itself is refused.
-    Refused,
-}
-
 #[derive(Deserialize)]
 struct Reply {
     ok: bool,
@@ -89,43 +69,37 @@ struct Reply {
     channel: Option<serde_json::Value>,
 }
 
-/// What a reply says.
-///
-/// # Errors
-/// It is none of Slack's.
-fn said(body: &[u8]) -> Result<Said, NotTheContract> {
-    let Reply { ok, error, channel } = json::parse(body)?;
-    // <https://docs.slack.dev/reference/methods/chat.postMessage>, "Errors".
-    Ok(match (ok, error.as_deref()) {
-        (true, _) => {
-            let archived = channel.as_ref().and_then(|channel| channel.get("is_archived")?.as_bool());
-            if archived == Some(true) { Said::Archived } else { Said::Yes }
-        }
-        (false, Some("invalid_auth" | "not_authed" | "token_revoked" | "token_expired" | "account_inactive")) => {
-            Said::Unauthorized
-        }
-        (
-            false,
-            Some(
-                "missing_scope"
-                | "not_in_channel"
-                | "no_permission"
-                | "access_denied"
-                | "ekm_access_denied"
-                | "restricted_action"
-                | "restricted_action_read_only_channel"
-                | "org_login_required"
-                | "team_access_not_granted"
-                | "not_allowed_token_type",
-            ),
-        ) => Said::Forbidden,
-        (false, Some("channel_not_found")) => Said::NoChannel,
-        (false, Some("is_archived")) => Said::Archived,
-        (false, Some("ratelimited" | "rate_limited" | "message_limit_exceeded" | "team_added_to_org")) => Said::TooMany,
-        (false, Some("fatal_error" | "internal_error" | "service_unavailable" | "request_timeout")) => Said::Broken,
-        (false, Some(_)) => Said::Refused,
-        (false, None) => return Err(NotTheContract),
-    })
+/// What HTTP would say: 401, 403, 404 no such channel (or none that the bot may see), 410 an archived one, 422 the message itself,
+/// 429, 500. A reply that is none of Slack's is left as it is.
+/// <https://docs.slack.dev/reference/methods/chat.postMessage>, "Errors".
+fn really(status: u16, body: &[u8]) -> u16 {
+    let Ok(Reply { ok: false, error: Some(error), channel: _ }) = json::parse(body) else { return status };
+    match error.as_str() {
+        "invalid_auth" | "not_authed" | "token_revoked" | "token_expired" | "account_inactive" => 401,
+        "missing_scope"
+        | "not_in_channel"
+        | "no_permission"
+        | "access_denied"
+        | "ekm_access_denied"
+        | "restricted_action"
+        | "restricted_action_read_only_channel"
+        | "org_login_required"
+        | "team_access_not_granted"
+        | "not_allowed_token_type" => 403,
+        "channel_not_found" => 404,
+        "is_archived" => 410,
+        "ratelimited" | "rate_limited" | "message_limit_exceeded" | "team_added_to_org" => 429,
+        // Of these Slack says that the message may have been posted all the same.
+        "fatal_error" | "internal_error" | "service_unavailable" | "request_timeout" => 500,
+        _ => 422,
+    }
+}
+
+/// A reply that says yes; tells whether the channel that it is about is archived.
+fn said_yes(body: &[u8]) -> Option<bool> {
+    let Reply { ok, error: _, channel } = json::parse(body).ok()?;
+    let archived = || channel.as_ref()?.get("is_archived")?.as_bool();
+    ok.then(|| archived().unwrap_or_default())
 }
 
 /// The message, for people. What others wrote cannot address anybody or look like a link: see [`escaped`].
@@ -175,17 +149,11 @@ impl Intake for Channel {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.message(body) else { return AnnounceReply::Refused };
-        match self.writer.write(permit, request, Condition::None, |reply| said(&reply.body).ok()).await {
-            Came::Success(Said::Yes) => AnnounceReply::Accepted,
-            Came::Success(Said::Unauthorized) => AnnounceReply::NotSent(Trouble::Unauthorized.into()),
-            // An administrator can mend all three, and the connection's probe says what is to be done.
-            Came::Success(Said::Forbidden | Said::NoChannel | Said::Archived) => {
-                AnnounceReply::NotSent(Trouble::Forbidden.into())
-            }
-            Came::Success(Said::TooMany) => AnnounceReply::NotSent(Trouble::TooManyRequests.into()),
-            // Slack says of these that the message may have been posted all the same.
-            Came::Success(Said::Broken) => AnnounceReply::Unknown(Trouble::Unavailable.into()),
-            Came::Success(Said::Refused) => AnnounceReply::Refused,
+        match self.writer.write(permit, request, Condition::None, |reply| said_yes(&reply.body)).await {
+            Came::Success(_) => AnnounceReply::Accepted,
+            // An administrator can mend it, and the connection's probe says how.
+            Came::Problem(404 | 410) => AnnounceReply::NotSent(Trouble::Forbidden.into()),
+            Came::Problem(409 | 412 | 422) => AnnounceReply::Refused,
             Came::Problem(_) => AnnounceReply::NotSent(Trouble::NotUnderstood.into()),
             Came::Failure(failure) if failure.not_announced() => AnnounceReply::NotSent(failure.why),
             Came::Failure(failure) => AnnounceReply::Unknown(failure.why),
@@ -200,24 +168,21 @@ impl Prober for Channel {
             return Probe::Failed(Trouble::NotUnderstood.into());
         };
         let unfit = |setting, what| Probe::Unfit { setting, what };
-        match self.reader.probe(request, |reply| said(&reply.body).ok()).await {
-            Came::Success(Said::Yes) => Probe::Ready,
-            Came::Success(Said::NoChannel) => unfit(
+        match self.reader.probe(request, |reply| said_yes(&reply.body)).await {
+            Came::Success(false) => Probe::Ready,
+            Came::Problem(404) => unfit(
                 "slack.channel",
                 "names no channel that the bot may see: correct the id, or invite the bot to the channel",
             ),
-            Came::Success(Said::Archived) => {
+            Came::Success(true) | Came::Problem(410) => {
                 unfit("slack.channel", "names an archived channel: name another, or have it unarchived")
             }
-            Came::Success(Said::Forbidden) => unfit(
+            Came::Failure(failure) if failure.why.trouble == Trouble::Forbidden => unfit(
                 "slack.tokenSecretRef",
                 "is of a bot that may not see the channel: it needs the scopes chat:write and channels:read (groups:read for a \
                  private channel)",
             ),
-            Came::Success(Said::Unauthorized) => Probe::Failed(Trouble::Unauthorized.into()),
-            Came::Success(Said::TooMany) => Probe::Failed(Trouble::TooManyRequests.into()),
-            Came::Success(Said::Broken) => Probe::Failed(Trouble::Unavailable.into()),
-            Came::Success(Said::Refused) | Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
+            Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => Probe::Failed(failure.why),
         }
     }
@@ -225,6 +190,7 @@ impl Prober for Channel {
     fn abilities(&self, system: System) -> Option<Abilities> {
         (system == System::Intake).then_some(Abilities {
             concurrency: None,
+            unguarded: &[],
             marker: None,
             carries: &[],
             delivery: Some(Delivery::None),

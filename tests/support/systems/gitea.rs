@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The administrator's name.
 pub const ADMIN: &str = "robin";
-const PASSWORD: &str = "Correct-horse-7";
+/// Everybody's password.
+pub const PASSWORD: &str = "Correct-horse-7";
 
 /// A Gitea that runs, with an administrator.
 pub struct Gitea {

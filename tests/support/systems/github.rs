@@ -105,6 +105,8 @@ impl Jira {
 
 /// A token of a Slack bot that may write and read.
 pub const BOT_TOKEN: &str = "xoxb-bot";
+/// A token of somebody who makes and archives channels.
+pub const ADMIN_TOKEN: &str = "xoxp-admin";
 /// A token of a Slack bot that may only read.
 pub const READ_TOKEN: &str = "xoxb-read";
 
@@ -114,6 +116,8 @@ pub struct Slack {
     pub server: Running,
     /// As the bot that may write.
     pub bot: Http,
+    /// As somebody who makes and archives channels.
+    pub admin: Http,
 }
 
 impl Slack {
@@ -123,12 +127,14 @@ impl Slack {
         let mut server = Running::prepare("emulate-slack", 1);
         let read = ["channels:read", "channels:history", "users:read"];
         let write = ["chat:write", "channels:read", "channels:history", "users:read"];
+        let manage = ["channels:manage", "channels:write", "channels:read", "channels:history"];
         let seed = json!({"slack": {
             "team": {"name": "Acme", "domain": "acme"},
             "users": [{"name": "developer", "real_name": "Developer", "email": "developer@example.test"}],
             "channels": [{"name": "general", "topic": "General"}, {"name": "releases", "topic": "Releases"}],
             "tokens": [
                 {"token": BOT_TOKEN, "user": "developer", "scopes": write},
+                {"token": ADMIN_TOKEN, "user": "developer", "scopes": manage},
                 {"token": READ_TOKEN, "user": "developer", "scopes": read},
             ],
             "strict_scopes": true,
@@ -136,7 +142,8 @@ impl Slack {
         let launch = emulate(&built, "slack", &server, &seed);
         let bot = Http::new(server.url(0)).with("authorization", &format!("Bearer {BOT_TOKEN}"));
         server.launch(launch, async || answers(&bot, "/api/auth.test").await).await;
-        Some(Slack { server, bot })
+        let admin = bot.with("authorization", &format!("Bearer {ADMIN_TOKEN}"));
+        Some(Slack { server, bot, admin })
     }
 
     /// The id of a channel.

@@ -1,0 +1,115 @@
+//! CloudEvents, against a receiver that takes an event only where the standard's own reader does, and takes none twice.
+
+use crate::conformance::front::Front;
+use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::post;
+use cloudevents::AttributesReader as _;
+use cloudevents::binding::http::to_event;
+use releaseclosure::closure::ids::System;
+use releaseclosure::providers::Product;
+use releaseclosure::providers::cloud_events::allow_list;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const TOKEN: &str = "let-me-in";
+const PATH: &str = "/in/box";
+
+/// The adapter.
+pub struct Events;
+
+#[async_trait(?Send)]
+impl Adapter for Events {
+    fn product(&self) -> &'static str {
+        "cloudEvents"
+    }
+    fn against(&self) -> &'static str {
+        "a receiver that reads with the standard's own library, and drops what it knows"
+    }
+    fn parts(&self) -> Vec<Part> {
+        PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
+    }
+    async fn start(&self) -> Option<Box<dyn Server>> {
+        Some(Box::new(Receivers))
+    }
+}
+
+struct Receivers;
+
+#[async_trait]
+impl Server for Receivers {
+    async fn place(&self, _: Part, _: usize) -> Arc<dyn Place> {
+        let kept = Kept::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = Router::new().route(PATH, post(take)).with_state(kept.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
+        let front = Front::before(&format!("http://{address}")).await;
+        Arc::new(Receiver { front, kept, task })
+    }
+}
+
+/// The source and id of each event that was taken.
+type Kept = Arc<Mutex<BTreeSet<(String, String)>>>;
+
+async fn take(State(kept): State<Kept>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if token != Some(&format!("Bearer {TOKEN}")) {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let Ok(event) = to_event(&headers, body.to_vec()) else { return StatusCode::BAD_REQUEST };
+    kept.lock().expect("no panic").insert((event.source().to_string(), event.id().to_owned()));
+    StatusCode::ACCEPTED
+}
+
+struct Receiver {
+    front: Front,
+    kept: Kept,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[async_trait]
+impl Place for Receiver {
+    fn front(&self) -> &Front {
+        &self.front
+    }
+    fn product(&self) -> Product {
+        let events = json!({"endpoint": format!("{}{PATH}", self.front.url()), "duplicates": "Dropped"});
+        Product::CloudEvents(Box::new(serde_json::from_value(events).expect("settings")))
+    }
+    fn token(&self) -> String {
+        TOKEN.to_owned()
+    }
+    async fn make(&self, _: &Release) -> Made {
+        Made { id: String::new(), milestone: None }
+    }
+    async fn truth(&self, _: &Release, _: &Made) -> Truth {
+        let marks = self.kept.lock().expect("no panic").len();
+        Truth { done: marks > 0, marks, words: true }
+    }
+    async fn person(&self, _: &Release, _: &Made, deed: Deed) -> Result<(), &'static str> {
+        Err(match deed {
+            Deed::Revoke | Deed::WithdrawReading | Deed::WithdrawWriting => {
+                "the standard leaves tokens to the receiver; a token that is not known is the case above"
+            }
+            Deed::Move | Deed::Archive | Deed::Lock => "the standard knows no such state",
+            _ => "an intake holds what it was told, and nobody changes that",
+        })
+    }
+    fn not_allowed(&self) -> Vec<String> {
+        self.front.not_on(allow_list(), PATH)
+    }
+}

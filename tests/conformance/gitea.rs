@@ -1,0 +1,223 @@
+//! Gitea: issues of a repository, made as its issue forms make them.
+
+use crate::conformance::front::Front;
+use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::systems::gitea::{ADMIN, Gitea, PASSWORD};
+use crate::systems::http::Http;
+use async_trait::async_trait;
+use base64::Engine as _;
+use releaseclosure::closure::ids::{Step, System};
+use releaseclosure::products;
+use releaseclosure::providers::Product;
+use releaseclosure::providers::gitea::allow_list;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What people write into a text.
+const WORDS: &str = "\r\n\r\nLooked at twice. — Kim <!-- not a mark -->\r\n";
+/// What stands in every text from the beginning, between the things that the forms ask for.
+const KEPT: &str = "```\n### Release\n\nnot this one\n```\n\n* a list  \n* with “words”\t\n";
+/// More than one page, whatever the server's pages are.
+const CROWD: usize = 60;
+const SCOPES: [&str; 2] = ["write:issue", "read:repository"];
+
+/// The adapter.
+pub struct Issues;
+
+#[async_trait(?Send)]
+impl Adapter for Issues {
+    fn product(&self) -> &'static str {
+        "gitea"
+    }
+    fn against(&self) -> &'static str {
+        "Gitea 1.26.0"
+    }
+    fn parts(&self) -> Vec<Part> {
+        let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
+        PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    }
+    async fn start(&self) -> Option<Box<dyn Server>> {
+        Some(Box::new(Running(Gitea::start().await?)))
+    }
+}
+
+struct Running(Gitea);
+
+/// A repository of its own, private, and somebody who may write its issues.
+#[async_trait]
+impl Server for Running {
+    async fn place(&self, part: Part, number: usize) -> Arc<dyn Place> {
+        let (gitea, name, person) = (&self.0, format!("shop-{number}"), format!("bot-{number}"));
+        let repository = gitea.repository(&name).await;
+        let token = gitea.person(&person, &SCOPES).await;
+        repository.let_in(&person, "write").await;
+        let front = Front::before(&gitea.url()).await;
+        let place = Repository { front, admin: gitea.admin.clone(), path: repository.path, name, person, token, part };
+        place.admin("PATCH", "", json!({"private": true})).await;
+        place.admin("POST", "labels", json!({"name": place.label(), "color": "#00aabb"})).await;
+        Arc::new(place)
+    }
+}
+
+struct Repository {
+    front: Front,
+    admin: Http,
+    path: String,
+    name: String,
+    person: String,
+    token: String,
+    part: Part,
+}
+
+impl Repository {
+    /// Somebody else's request, below the repository.
+    async fn admin(&self, method: &str, below: &str, body: Value) -> Value {
+        let path = format!("{}/{below}", self.path);
+        let reply = self.admin.json(method, path.trim_end_matches('/'), &body).await;
+        assert!((200..300).contains(&reply.status), "{method} {below}: {} {}", reply.status, reply.text);
+        reply.json()
+    }
+
+    fn label(&self) -> &'static str {
+        match self.part.system {
+            System::Checklist => "readiness-checklist",
+            System::Tracker => "release",
+            _ => "review-queue",
+        }
+    }
+
+    /// An issue's text, as the forms of `docs/adapters/gitea.md` leave it behind.
+    fn text(&self, release: &Release) -> String {
+        let Release { id, service, version, review_version, digest, .. } = release;
+        let of = format!("### Release\n\n{id}\n\n### Service\n\n{service}\n\n### Version\n\n{version}\n\n");
+        match self.part.system {
+            System::Governance => format!(
+                "{of}### Review version\n\n{review_version}\n\n### Evidence bundle\n\n{}\n\n### Evidence digest\n\n{digest}\n\n\
+                 ### Accepted event\n\nevt-1\n\n### Decision\n\nAccepted\n\n### Remarks\n\n{KEPT}",
+                release.bundle()
+            ),
+            System::Tracker => {
+                let approved = self.part.step == Some(Step::AttachEvidence);
+                let status = if approved { "Approved" } else { "InReview" };
+                format!("{of}### Status\n\n{status}\n\n### Evidence\n\n_No response_\n\n### Remarks\n\n{KEPT}")
+            }
+            _ => format!(
+                "### Release\n\n{id}\n\n### Review version\n\n{review_version}\n\n### Ready\n\n- [x] Rollback rehearsed\n- [X] Signed\n\n\
+                 ### Remarks\n\n{KEPT}"
+            ),
+        }
+    }
+
+    async fn issue(&self, title: &str, text: &str, milestone: Option<i64>) -> String {
+        let labels = self.admin.get(&format!("{}/labels", self.path)).await.json();
+        let made = self
+            .admin("POST", "issues", json!({"title": title, "body": text, "milestone": milestone, "labels": [labels[0]["id"]]}))
+            .await;
+        made["number"].to_string()
+    }
+}
+
+#[async_trait]
+impl Place for Repository {
+    fn front(&self) -> &Front {
+        &self.front
+    }
+    fn product(&self) -> Product {
+        let (endpoint, repository) = (self.front.url(), format!("{ADMIN}/{}", self.name));
+        let settings = json!({"endpoint": endpoint, "repository": repository, "tokenSecretRef": {"name": "x", "key": "token"}});
+        let gitea: products::Gitea = serde_json::from_value(settings).expect("good settings");
+        Product::Gitea(Box::new(gitea))
+    }
+    fn token(&self) -> String {
+        self.token.clone()
+    }
+
+    async fn make(&self, release: &Release) -> Made {
+        let milestone = self.admin("POST", "milestones", json!({"title": release.milestone})).await["id"].as_i64();
+        let id = self.issue("Release", &self.text(release), milestone).await;
+        Made { id, milestone: milestone.map(|id| id.to_string()) }
+    }
+
+    async fn truth(&self, release: &Release, made: &Made) -> Truth {
+        let issue = self.admin("GET", &format!("issues/{}", made.id), Value::Null).await;
+        let text = issue["body"].as_str().unwrap_or_default();
+        let step = self.part.step.map(Step::as_str).unwrap_or_default();
+        let marks = text.matches(&format!("<!-- releaseclosure:{step} ")).count();
+        let link = format!("](<https://archive.example.com/{}>)", release.bundle());
+        let done = match self.part.step {
+            Some(Step::ApproveTracker) => text.contains("### Status\n\nApproved\n"),
+            Some(Step::AttachEvidence) => text.contains(&link),
+            _ => issue["state"] == "closed",
+        };
+        // All the words of the beginning, and whatever somebody has added to them.
+        let added = issue["title"].as_str().is_none_or(|title| title != "Edited") || text.contains(WORDS.trim_end());
+        Truth { done, marks, words: text.contains(KEPT.trim_end()) && added }
+    }
+
+    async fn person(&self, release: &Release, made: &Made, deed: Deed) -> Result<(), &'static str> {
+        let issue = format!("issues/{}", made.id);
+        let now = || self.admin("GET", &issue, Value::Null);
+        match deed {
+            Deed::Edit => {
+                let text = now().await["body"].as_str().unwrap_or_default().to_owned();
+                self.admin("PATCH", &issue, json!({"title": "Edited", "body": format!("{text}{WORDS}")})).await;
+            }
+            Deed::DoIt => {
+                let text = now().await["body"].as_str().unwrap_or_default().to_owned();
+                let link = format!("- [{}](<https://archive.example.com/{}>) `{}`", release.bundle(), release.bundle(), release.digest);
+                let change = match self.part.step {
+                    Some(Step::ApproveTracker) => json!({"body": text.replace("\nInReview\n", "\nApproved\n")}),
+                    Some(Step::AttachEvidence) => json!({"body": text.replace("_No response_", &link)}),
+                    _ => json!({"state": "closed"}),
+                };
+                self.admin("PATCH", &issue, change).await;
+            }
+            Deed::Rename if matches!(self.part.system, System::Governance | System::Tracker) => {
+                let milestone = made.milestone.as_deref().unwrap_or_default();
+                self.admin("PATCH", &format!("milestones/{milestone}"), json!({"title": "2026.12"})).await;
+            }
+            Deed::Rename => return Err("the record has no milestone"),
+            Deed::Duplicate | Deed::Crowd if self.part.step.is_none() => return Err("the record is always named"),
+            Deed::Duplicate => {
+                self.issue("Twin", &self.text(release), None).await;
+            }
+            Deed::Crowd => {
+                for number in 0..CROWD {
+                    let other = Release { id: format!("r-{number}"), ..release.clone() };
+                    self.issue("Another", &self.text(&other), None).await;
+                }
+            }
+            Deed::Remove => {
+                self.admin("DELETE", &issue, Value::Null).await;
+            }
+            Deed::Move => {
+                self.admin("PATCH", "", json!({"name": format!("{}-elsewhere", self.name)})).await;
+            }
+            Deed::Archive => {
+                self.admin("PATCH", "", json!({"archived": true})).await;
+            }
+            Deed::Lock => {
+                self.admin("PUT", &format!("{issue}/lock"), json!({"lock_reason": "Resolved"})).await;
+            }
+            Deed::WithdrawWriting => {
+                let member = format!("collaborators/{}", self.person);
+                self.admin("PUT", &member, json!({"permission": "read"})).await;
+            }
+            Deed::WithdrawReading => {
+                self.admin("DELETE", &format!("collaborators/{}", self.person), Value::Null).await;
+            }
+            Deed::Revoke => {
+                let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{PASSWORD}", self.person));
+                let person = self.admin.with("authorization", &format!("Basic {login}"));
+                let tokens = format!("/api/v1/users/{}/tokens", self.person);
+                let id = person.get(&tokens).await.expect(200)[0]["id"].to_string();
+                person.send("DELETE", &format!("{tokens}/{id}"), "").await.expect(204);
+            }
+        }
+        Ok(())
+    }
+
+    fn not_allowed(&self) -> Vec<String> {
+        self.front.not_on(allow_list(), "")
+    }
+}

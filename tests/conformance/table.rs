@@ -1,0 +1,136 @@
+//! The table of adapter × role × case: played, printed, and compared with `docs/conformance.md`.
+
+use super::cases::{CASES, Play};
+use super::cell::{Cell, Outcome, Verdict};
+use super::subject::{Adapter, Part, Server};
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// So many cells are played at a time.
+const SIDE_BY_SIDE: usize = 6;
+
+const INTRODUCTION: &str = "# What every adapter passes\n\n\
+    One suite for all adapters (`cargo test --test conformance`), each against the real product with a fault proxy in front of it.\n\
+    In every cell all that was sent is compared with the adapter's allow-list as well: nothing else may have gone out.\n\n\
+    `passes`: the role's promises are kept. A letter: **the product cannot**, and the connection's status says so; below the\n\
+    table it says why. `·`: there is no such thing in this role or in this product; where that is the product's, a letter\n\
+    says why.\n";
+
+/// Plays every case in every part of an adapter, and sees that the documentation says what came of it.
+pub async fn conforms(adapter: &dyn Adapter) {
+    let Some(server) = adapter.start().await else { return };
+    let (server, parts) = (&*server, adapter.parts());
+    let wanted = std::env::var("CONFORMANCE_CASE").ok();
+    let cells =
+        CASES.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
+    let cells =
+        cells.flat_map(|(row, case)| parts.iter().enumerate().map(move |(column, part)| (row, column, *part, *case)));
+    let played = futures::stream::iter(cells.map(|(row, column, part, case)| async move {
+        let number = row * parts_max() + column;
+        ((row, column), cell(server, part, number, case).await)
+    }));
+    let outcomes: BTreeMap<(usize, usize), Outcome> = played.buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|((row, column), outcome)| {
+            let why = outcome.as_ref().err()?;
+            Some(format!("{}, {}: {why}", parts[*column].title(), CASES[*row].0))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), outcomes.len(), failed.join("\n"));
+    if wanted.is_none() {
+        let section = section(adapter, &parts, &outcomes);
+        println!("{section}");
+        compare(adapter.product(), &section);
+    }
+}
+
+fn parts_max() -> usize {
+    super::subject::PARTS.len()
+}
+
+/// One cell. Whatever came of it, nothing may have been sent that is not on the allow-list.
+async fn cell(server: &dyn Server, part: Part, number: usize, (case, play): (&str, Play)) -> Outcome {
+    let place = server.place(part, number).await;
+    let mut cell = Cell::new(part, place.clone()).await?;
+    let outcome = if cell.is_blind() { super::blind::play(&mut cell, case).await } else { play(&mut cell).await };
+    place.front().heal();
+    let other = place.not_allowed();
+    if other.is_empty() { outcome } else { Err(format!("not on the allow-list: {other:?}")) }
+}
+
+/// An adapter's part of the documentation.
+fn section(adapter: &dyn Adapter, parts: &[Part], outcomes: &BTreeMap<(usize, usize), Outcome>) -> String {
+    let heads: Vec<String> = parts.iter().map(|part| part.title()).collect();
+    let mut notes: Vec<String> = Vec::new();
+    let mut rows = String::new();
+    for (row, (name, _)) in CASES.iter().enumerate() {
+        rows.push_str(&format!("| {name} |"));
+        for column in 0..parts.len() {
+            let word = match &outcomes[&(row, column)] {
+                Ok(Verdict::Passes) => "passes".to_owned(),
+                Ok(Verdict::Cannot(why)) => {
+                    format!("**{}**", letter(&mut notes, &format!("The product cannot: {why}.")))
+                }
+                Ok(Verdict::NoSuchThing(why)) if why == super::cases::UNWRITTEN => "·".to_owned(),
+                Ok(Verdict::NoSuchThing(why)) => format!("· {}", letter(&mut notes, &format!("No such thing: {why}."))),
+                Err(why) => why.clone(),
+            };
+            rows.push_str(&format!(" {word} |"));
+        }
+        rows.push('\n');
+    }
+    let notes: String = notes.iter().enumerate().map(|(place, note)| format!("- {} {note}\n", sign(place))).collect();
+    let rule = "---|".repeat(parts.len() + 1);
+    format!(
+        "## {}\n\nAgainst {}.\n\n| case | {} |\n|{rule}\n{rows}\n{notes}",
+        adapter.product(),
+        adapter.against(),
+        heads.join(" | "),
+    )
+}
+
+/// The letter of a note, which is made where there is none like it.
+fn letter(notes: &mut Vec<String>, note: &str) -> String {
+    let place = notes.iter().position(|known| known == note).unwrap_or_else(|| {
+        notes.push(note.to_owned());
+        notes.len() - 1
+    });
+    sign(place)
+}
+
+fn sign(place: usize) -> String {
+    let letter = u8::try_from(place).ok().and_then(|place| b'a'.checked_add(place)).map_or('?', char::from);
+    format!("({letter})")
+}
+
+fn document() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md")
+}
+
+/// The sections of the documentation, by product.
+pub fn sections() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(document()).unwrap_or_default();
+    let sections = text.split("\n## ").skip(1);
+    sections
+        .filter_map(|section| Some((section.lines().next()?.to_owned(), format!("## {}\n", section.trim_end()))))
+        .collect()
+}
+
+/// The section must be the documentation's. `UPDATE_CONFORMANCE=1` writes it.
+fn compare(product: &str, section: &str) {
+    /// Adapters are played side by side, and write one file.
+    static WRITER: Mutex<()> = Mutex::new(());
+    let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let section = format!("{}\n", section.trim_end());
+    let mut sections = sections();
+    if std::env::var_os("UPDATE_CONFORMANCE").is_some() {
+        sections.insert(product.to_owned(), section.clone());
+        let all: Vec<&str> = sections.values().map(String::as_str).collect();
+        std::fs::write(document(), format!("{INTRODUCTION}\n{}", all.join("\n"))).expect("it can be written");
+    }
+    let kept = sections.get(product).map_or("", String::as_str);
+    assert_eq!(kept, section, "UPDATE_CONFORMANCE=1 cargo test --test conformance writes it anew");
+}
