@@ -40,6 +40,15 @@ macro_rules! adapters {
             }
         )*
 
+        #[test]
+        fn no_adapter_is_able_to_deploy_to_approve_or_to_delete() {
+            $(
+                let adapter = &adapters::$product::$adapter;
+                assert!(!conformance::subject::Adapter::sends(adapter).is_empty());
+                assert_eq!(conformance::table::sends_nothing_forbidden(adapter), Vec::<String>::new());
+            )*
+        }
+
         /// Every product that a connection may name is in the suite, and in the table.
         #[test]
         fn no_adapter_is_left_out() {

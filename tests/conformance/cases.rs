@@ -22,7 +22,7 @@ macro_rules! ensure {
         }
     };
 }
-pub(super) use ensure;
+pub(crate) use ensure;
 
 /// The cases, by name.
 macro_rules! cases {

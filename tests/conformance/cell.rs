@@ -1,6 +1,6 @@
 //! One cell of the table: an adapter in one part and one case, with a place of its own; and what all roles' replies have in common.
 
-use super::front::Front;
+use super::front::{Front, On};
 use super::orders::{Papers, UID};
 use super::subject::{Deed, Made, Part, Place, Release, Truth, settings};
 use releaseclosure::closure::decide::Verified;
@@ -32,7 +32,7 @@ pub type Outcome = Result<Verdict, String>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     /// It is there.
-    Found(Look),
+    Found(Box<Look>),
     /// The system says that there is none; of an intake: that it has no such handoff.
     Missing,
     /// There are so many.
@@ -131,10 +131,10 @@ impl Cell {
         self.place.person(&self.release, &self.made, deed).await
     }
 
-    /// Somebody does it right before the next change reaches the server.
-    pub fn person_at_the_moment(&self, deed: Deed) {
+    /// Somebody does it right before the next such request reaches the server.
+    pub fn person_when(&self, on: On, deed: Deed) {
         let (place, release, made) = (self.place.clone(), self.release.clone(), self.made.clone());
-        self.front().meanwhile(super::front::On::Write, move || {
+        self.front().meanwhile(on, move || {
             let (place, release, made) = (place.clone(), release.clone(), made.clone());
             async move { place.person(&release, &made, deed).await.expect("it was possible a moment ago") }
         });
@@ -185,7 +185,7 @@ impl Cell {
             System::Queue => self.saw(queue.as_ref().expect("a role").entry(subject, None).await, Sighting::Queue),
             System::Intake => {
                 match intake.as_ref().expect("a role").handoff(record.unwrap_or(self.papers.key()), None).await {
-                    HandoffSighting::There => Saw::Found(self.announced()),
+                    HandoffSighting::There => Saw::Found(Box::new(self.announced())),
                     HandoffSighting::NotThere => Saw::Missing,
                     HandoffSighting::Unreachable(why) => Saw::Unreachable(why),
                 }
@@ -213,13 +213,13 @@ impl Cell {
 
     fn found(&self, sighting: Sighting, revision: String) -> Saw {
         let (done, marking) = self.papers.state(&sighting);
-        Saw::Found(Look { revision, done, marking, sighting: Some(sighting) })
+        Saw::Found(Box::new(Look { revision, done, marking, sighting: Some(sighting) }))
     }
 
     /// The record as it must be found now, with all that was accepted in agreement.
     pub async fn must_read(&self) -> Result<Look, String> {
         match self.read().await {
-            Saw::Found(look) => Ok(look),
+            Saw::Found(look) => Ok(*look),
             // An intake has nothing before it is told.
             Saw::Missing if self.part.system == System::Intake => {
                 Ok(Look { revision: String::new(), done: false, marking: Marking::Unmarked, sighting: None })
@@ -276,7 +276,7 @@ impl Cell {
     fn wrote<R>(&self, reply: WriteReply<R>, sighting: fn(Observation<R>) -> Sighting) -> Wrote {
         match reply {
             WriteReply::Answered(record, revision) => match self.saw(Observation::Found(record, revision), sighting) {
-                Saw::Found(look) => Wrote::Answered(Box::new(look)),
+                Saw::Found(look) => Wrote::Answered(look),
                 _ => Wrote::Refused,
             },
             WriteReply::Conflict | WriteReply::Gone => Wrote::Conflict,

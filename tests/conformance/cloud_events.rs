@@ -33,6 +33,9 @@ impl Adapter for Events {
     fn against(&self) -> &'static str {
         "a receiver that reads with the standard's own library, and drops what it knows"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
     }

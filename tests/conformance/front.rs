@@ -14,6 +14,9 @@ pub enum On {
     Read,
     /// The next change.
     Write,
+    /// The next request whose path with its query holds this.
+    #[allow(dead_code, reason = "for a product's own cases")]
+    Path(&'static str),
 }
 
 /// What happens to it.
@@ -108,7 +111,12 @@ impl Front {
     /// The next request of this kind.
     fn next(&self, on: On) -> When {
         let is_write = self.is_write;
-        When::any().that(move |asked| is_write(asked) == (on == On::Write)).times(1)
+        let meets = move |asked: &Asked| match on {
+            On::Read => !is_write(asked),
+            On::Write => is_write(asked),
+            On::Path(part) => asked.path.contains(part),
+        };
+        When::any().that(meets).times(1)
     }
 
     /// From now on this is answered to all such requests, until [`Front::heal`].

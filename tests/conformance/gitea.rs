@@ -1,6 +1,8 @@
 //! Gitea: issues of a repository, made as its issue forms make them.
 
-use crate::conformance::front::Front;
+use crate::conformance::cases::{Play, ensure, finish, untouched};
+use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
+use crate::conformance::front::{Front, On};
 use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
 use crate::systems::gitea::{ADMIN, Gitea, PASSWORD};
 use crate::systems::http::Http;
@@ -10,6 +12,7 @@ use releaseclosure::closure::ids::{Step, System};
 use releaseclosure::products;
 use releaseclosure::providers::Product;
 use releaseclosure::providers::gitea::allow_list;
+use releaseclosure::roles::Probe;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -32,9 +35,21 @@ impl Adapter for Issues {
     fn against(&self) -> &'static str {
         "Gitea 1.26.0"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
         PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    }
+    fn own_cases(&self) -> &'static [(&'static str, Play)] {
+        &[
+            ("an open issue forbids to close it", |cell| Box::pin(dependency(cell))),
+            ("the label is no longer there", |cell| Box::pin(no_label(cell))),
+            ("an issue is made between two pages", |cell| Box::pin(between_pages(cell))),
+            ("a value stands there twice", |cell| Box::pin(twice(cell))),
+            ("the text has Windows' line ends", |cell| Box::pin(line_ends(cell))),
+        ]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running(Gitea::start().await?)))
@@ -140,7 +155,11 @@ impl Place for Repository {
 
     async fn truth(&self, release: &Release, made: &Made) -> Truth {
         let issue = self.admin("GET", &format!("issues/{}", made.id), Value::Null).await;
-        let text = issue["body"].as_str().unwrap_or_default();
+        let whole = issue["body"].as_str().unwrap_or_default();
+        // Where the line ends are others, all that people wrote still has them.
+        let other_ends = whole.contains(&KEPT.trim_end().replace('\n', "\r\n"));
+        let unified = whole.replace("\r\n", "\n");
+        let text = if other_ends { unified.as_str() } else { whole };
         let step = self.part.step.map(Step::as_str).unwrap_or_default();
         let marks = text.matches(&format!("<!-- releaseclosure:{step} ")).count();
         let link = format!("](<https://archive.example.com/{}>)", release.bundle());
@@ -187,6 +206,36 @@ impl Place for Repository {
                     self.issue("Another", &self.text(&other), None).await;
                 }
             }
+            // With the first one the last of a page of fifty.
+            Deed::Own("forty-nine others") => {
+                for _ in 0..49 {
+                    self.issue("Another", "### Release\n\nr-0", None).await;
+                }
+            }
+            Deed::Own("another") => {
+                self.issue("Another", "### Release\n\nr-0", None).await;
+            }
+            Deed::Own("a dependency") => {
+                let other = self.issue("Not done yet", "", None).await;
+                let other = json!({"owner": ADMIN, "repo": self.name, "index": other.parse::<u64>().unwrap_or(0)});
+                self.admin("POST", &format!("{issue}/dependencies"), other).await;
+            }
+            Deed::Own("the dependency is closed") => {
+                self.admin("PATCH", "issues/2", json!({"state": "closed"})).await;
+            }
+            Deed::Own("no label") => {
+                let labels = self.admin("GET", "labels", Value::Null).await;
+                self.admin("DELETE", &format!("labels/{}", labels[0]["id"]), Value::Null).await;
+            }
+            Deed::Own("another release below the first") => {
+                let text = now().await["body"].as_str().unwrap_or_default().to_owned();
+                self.admin("PATCH", &issue, json!({"body": format!("{text}\n### Release\n\nr-other\n")})).await;
+            }
+            Deed::Own("line ends") => {
+                let text = now().await["body"].as_str().unwrap_or_default().replace('\n', "\r\n");
+                self.admin("PATCH", &issue, json!({"body": text})).await;
+            }
+            Deed::Own(other) => panic!("{other} is nothing that anybody does here"),
             Deed::Remove => {
                 self.admin("DELETE", &issue, Value::Null).await;
             }
@@ -220,4 +269,69 @@ impl Place for Repository {
     fn not_allowed(&self) -> Vec<String> {
         self.front.not_on(allow_list(), "")
     }
+}
+
+fn is_named() -> Outcome {
+    Ok(Verdict::NoSuchThing("the record is always named".to_owned()))
+}
+
+/// Gitea changes the text before it finds that it does not close the issue; so nothing is sent that it would half do.
+async fn dependency(cell: &mut Cell) -> Outcome {
+    if !matches!(cell.part.system, System::Checklist | System::Queue) {
+        return Ok(Verdict::NoSuchThing("nothing is closed".to_owned()));
+    }
+    let look = cell.must_read().await?;
+    cell.person(Deed::Own("a dependency")).await?;
+    let wrote = cell.write(cell.order(&look)?).await;
+    let truth = cell.truth().await;
+    ensure!(wrote == Wrote::Refused && untouched(&truth), wrote, truth);
+    cell.person(Deed::Own("the dependency is closed")).await?;
+    finish(cell).await?;
+    Ok(Verdict::Passes)
+}
+
+/// Gitea ignores a label that it does not know, and lists everything.
+async fn no_label(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return is_named();
+    }
+    cell.person(Deed::Own("no label")).await?;
+    let (found, probe) = (cell.find().await, cell.probe().await);
+    ensure!(found == Saw::Missing, found);
+    ensure!(matches!(probe, Probe::Unfit { setting, .. } if setting.starts_with("gitea.labels.")), probe);
+    Ok(Verdict::Passes)
+}
+
+/// The issue that was the last of the first page is the first of the second one, too.
+async fn between_pages(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return is_named();
+    }
+    cell.person(Deed::Own("forty-nine others")).await?;
+    cell.person_when(On::Path("page=2"), Deed::Own("another"));
+    let (found, read) = (cell.find().await, cell.read().await);
+    ensure!(matches!(found, Saw::Found(_)) && found == read, found, read);
+    Ok(Verdict::Passes)
+}
+
+/// Neither of two values is the one.
+async fn twice(cell: &mut Cell) -> Outcome {
+    cell.person(Deed::Own("another release below the first")).await?;
+    let look = cell.must_read().await?;
+    ensure!(cell.agrees(&look).is_err(), look);
+    if cell.writes() {
+        let (found, order) = (cell.find().await, cell.order(&look));
+        ensure!(found == Saw::Missing && order.is_err(), found, order);
+    }
+    Ok(Verdict::Passes)
+}
+
+async fn line_ends(cell: &mut Cell) -> Outcome {
+    cell.person(Deed::Own("line ends")).await?;
+    let look = cell.must_read().await?;
+    cell.agrees(&look)?;
+    if cell.writes() {
+        finish(cell).await?;
+    }
+    Ok(Verdict::Passes)
 }

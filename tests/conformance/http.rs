@@ -28,6 +28,9 @@ impl Adapter for Contract {
     fn against(&self) -> &'static str {
         "the sandbox, which is the contract's reference implementation"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         PARTS.to_vec()
     }
@@ -198,7 +201,7 @@ impl Place for Systems {
             Deed::Duplicate | Deed::Crowd if self.part.step.is_none() => return Err("the record is always named"),
             Deed::Remove => sandbox.remove(self.role(), &made.id),
             Deed::Duplicate | Deed::Crowd => return Err("a look-up of the contract has one page"),
-            Deed::Move | Deed::Archive | Deed::Lock => return Err("the contract knows no such state"),
+            Deed::Move | Deed::Archive | Deed::Lock | Deed::Own(_) => return Err("the contract knows no such state"),
             Deed::WithdrawWriting | Deed::WithdrawReading | Deed::Revoke => {
                 return Err("the contract leaves tokens to the system; a token that is not known is the case above");
             }

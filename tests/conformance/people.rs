@@ -38,7 +38,7 @@ pub async fn edited_at_the_moment(cell: &mut Cell) -> Outcome {
         return nothing(why);
     }
     let look = cell.must_read().await?;
-    cell.person_at_the_moment(Deed::Edit);
+    cell.person_when(On::Write, Deed::Edit);
     let wrote = cell.write(cell.order(&look)?).await;
     let truth = cell.truth().await;
     match cell.concurrency() {
@@ -78,7 +78,7 @@ pub async fn done_by_hand_at_the_moment(cell: &mut Cell) -> Outcome {
         return nothing("nobody announces by hand");
     }
     let look = cell.must_read().await?;
-    cell.person_at_the_moment(Deed::DoIt);
+    cell.person_when(On::Write, Deed::DoIt);
     let wrote = cell.write(cell.order(&look)?).await;
     let truth = cell.truth().await;
     ensure!(truth.done && truth.words, wrote, truth);
@@ -122,7 +122,7 @@ pub async fn renamed_at_the_moment(cell: &mut Cell) -> Outcome {
         return nothing(if cell.writes() { "the record has no milestone" } else { UNWRITTEN });
     }
     let look = cell.must_read().await?;
-    cell.person_at_the_moment(Deed::Rename);
+    cell.person_when(On::Write, Deed::Rename);
     let wrote = cell.write(cell.order(&look)?).await;
     let truth = cell.truth().await;
     ensure!(truth.words, wrote, truth);

@@ -32,6 +32,9 @@ impl Adapter for Channels {
     fn against(&self) -> &'static str {
         "`emulate` 0.12.2, an emulation of Slack that keeps what is posted and checks scopes"
     }
+    fn sends(&self) -> Vec<String> {
+        allow_list().iter().map(|row| row.to_string()).collect()
+    }
     fn parts(&self) -> Vec<Part> {
         PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
     }

@@ -1,6 +1,7 @@
 //! What the suite needs to know of an adapter: how its server is started, how a release's record is made there, what people do
 //! to it, and what is true of it afterwards.
 
+use super::cases::Play;
 use super::front::Front;
 use async_trait::async_trait;
 use releaseclosure::closure::ids::{Step, System};
@@ -123,6 +124,9 @@ pub enum Deed {
     WithdrawReading,
     /// The token is revoked.
     Revoke,
+    /// What a product's own case is about.
+    #[allow(dead_code, reason = "not every product has one")]
+    Own(&'static str),
 }
 
 /// An adapter in the suite: one file, and one line in the list of `tests/conformance.rs`.
@@ -134,6 +138,12 @@ pub trait Adapter: Send + Sync {
     fn against(&self) -> &'static str;
     /// The parts that it plays.
     fn parts(&self) -> Vec<Part>;
+    /// Its whole allow-list, as people read it: each line begins with the role, the verb and what it is about.
+    fn sends(&self) -> Vec<String>;
+    /// Cases that no other product has, behind all others.
+    fn own_cases(&self) -> &'static [(&'static str, Play)] {
+        &[]
+    }
     /// Starts the server; none where it is not built, which is then told.
     async fn start(&self) -> Option<Box<dyn Server>>;
 }

@@ -13,7 +13,8 @@ const SIDE_BY_SIDE: usize = 6;
 
 const INTRODUCTION: &str = "# What every adapter passes\n\n\
     One suite for all adapters (`cargo test --test conformance`), each against the real product with a fault proxy in front of it.\n\
-    In every cell all that was sent is compared with the adapter's allow-list as well: nothing else may have gone out.\n\n\
+    In every cell all that was sent is compared with the adapter's allow-list as well, which stands below its table: nothing else\n\
+    may have gone out.\n\n\
     `passes`: the role's promises are kept. A letter: **the product cannot**, and the connection's status says so; below the\n\
     table it says why. `·`: there is no such thing in this role or in this product; where that is the product's, a letter\n\
     says why.\n";
@@ -22,9 +23,10 @@ const INTRODUCTION: &str = "# What every adapter passes\n\n\
 pub async fn conforms(adapter: &dyn Adapter) {
     let Some(server) = adapter.start().await else { return };
     let (server, parts) = (&*server, adapter.parts());
+    let cases: Vec<(&str, Play)> = CASES.iter().chain(adapter.own_cases()).copied().collect();
     let wanted = std::env::var("CONFORMANCE_CASE").ok();
     let cells =
-        CASES.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
+        cases.iter().enumerate().filter(|(_, (name, _))| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
     let cells =
         cells.flat_map(|(row, case)| parts.iter().enumerate().map(move |(column, part)| (row, column, *part, *case)));
     let played = futures::stream::iter(cells.map(|(row, column, part, case)| async move {
@@ -36,12 +38,12 @@ pub async fn conforms(adapter: &dyn Adapter) {
         .iter()
         .filter_map(|((row, column), outcome)| {
             let why = outcome.as_ref().err()?;
-            Some(format!("{}, {}: {why}", parts[*column].title(), CASES[*row].0))
+            Some(format!("{}, {}: {why}", parts[*column].title(), cases[*row].0))
         })
         .collect();
     assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), outcomes.len(), failed.join("\n"));
     if wanted.is_none() {
-        let section = section(adapter, &parts, &outcomes);
+        let section = section(adapter, &parts, &cases, &outcomes);
         println!("{section}");
         compare(adapter.product(), &section);
     }
@@ -62,11 +64,16 @@ async fn cell(server: &dyn Server, part: Part, number: usize, (case, play): (&st
 }
 
 /// An adapter's part of the documentation.
-fn section(adapter: &dyn Adapter, parts: &[Part], outcomes: &BTreeMap<(usize, usize), Outcome>) -> String {
+fn section(
+    adapter: &dyn Adapter,
+    parts: &[Part],
+    cases: &[(&str, Play)],
+    outcomes: &BTreeMap<(usize, usize), Outcome>,
+) -> String {
     let heads: Vec<String> = parts.iter().map(|part| part.title()).collect();
     let mut notes: Vec<String> = Vec::new();
     let mut rows = String::new();
-    for (row, (name, _)) in CASES.iter().enumerate() {
+    for (row, (name, _)) in cases.iter().enumerate() {
         rows.push_str(&format!("| {name} |"));
         for column in 0..parts.len() {
             let word = match &outcomes[&(row, column)] {
@@ -85,10 +92,11 @@ fn section(adapter: &dyn Adapter, parts: &[Part], outcomes: &BTreeMap<(usize, us
     let notes: String = notes.iter().enumerate().map(|(place, note)| format!("- {} {note}\n", sign(place))).collect();
     let rule = "---|".repeat(parts.len() + 1);
     format!(
-        "## {}\n\nAgainst {}.\n\n| case | {} |\n|{rule}\n{rows}\n{notes}",
+        "## {}\n\nAgainst {}.\n\n| case | {} |\n|{rule}\n{rows}\n{notes}\nEverything that it ever sends:\n\n```text\n{}\n```\n",
         adapter.product(),
         adapter.against(),
         heads.join(" | "),
+        adapter.sends().join("\n"),
     )
 }
 
@@ -133,4 +141,22 @@ fn compare(product: &str, section: &str) {
     }
     let kept = sections.get(product).map_or("", String::as_str);
     assert_eq!(kept, section, "UPDATE_CONFORMANCE=1 cargo test --test conformance writes it anew");
+}
+
+/// No adapter is able to deploy, to approve what others are to approve, or to delete anything but a queue entry.
+pub fn sends_nothing_forbidden(adapter: &dyn Adapter) -> Vec<String> {
+    let of = |line: &str| line.lines().next().unwrap_or_default().to_ascii_lowercase();
+    let forbidden = |line: &str| {
+        let line = of(line);
+        let mut words = line.split_whitespace();
+        let (role, verb, what) = (words.next(), words.next(), words.next().unwrap_or_default());
+        let other = ["deploy", "approv", "dispatch", "merge", "admin"].iter().any(|word| what.contains(word));
+        let deletes = verb.is_some_and(|verb| verb.starts_with("del")) && role != Some("queue");
+        // A token that is fetched is no record.
+        let signs_in = what.ends_with("/access_tokens");
+        let writes =
+            !signs_in && !matches!(verb, Some("get" | "head")) && matches!(role, Some("governance" | "archive"));
+        other || deletes || writes
+    };
+    adapter.sends().into_iter().filter(|line| forbidden(line)).collect()
 }

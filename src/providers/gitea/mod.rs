@@ -5,8 +5,10 @@
 //! it on another milestone, does not count as a change of its text; so the issue is read once more right before each change, and
 //! the change is not made where anything that is compared differs from what was verified.
 //!
-//! **What a write costs:** one read more than the contract's budget, for that look and for the text that is changed.
+//! **What a write costs:** one read more than the contract's budget, for that look and for the text that is changed; where an
+//! issue is closed one more, for what it depends on.
 
+mod probe;
 mod rows;
 mod wire;
 
@@ -15,20 +17,19 @@ pub use rows::allow_list;
 use super::issues::Issue;
 use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
-use super::rest::reply::{Came, Fate, Media};
+use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Row};
 use super::rest::transport::Transport;
 use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
-use crate::closure::decide::Verified;
-use crate::closure::ids::{Step, System, is_id};
-use crate::closure::snapshot::{ChecklistRecord, Observation, QueueRecord, ReviewRecord, TrackerRecord, Trouble};
+use crate::closure::decide::{Change, Verified};
+use crate::closure::ids::{Step, is_id};
+use crate::closure::snapshot::{
+    ChecklistRecord, Observation, QueueRecord, ReviewRecord, TrackerRecord, Trouble, Unreachable,
+};
 use crate::products::Gitea;
 use crate::products::issues::Headings;
-use crate::roles::{
-    Abilities, Checklist, Concurrency, Connected, Governance, Permit, Probe, Prober, ReviewQueue, Subject, Tracker,
-    WriteReply,
-};
+use crate::roles::{Checklist, Connected, Governance, Permit, ReviewQueue, Subject, Tracker, WriteReply};
 use async_trait::async_trait;
 use std::sync::Arc;
 use wire::Read;
@@ -246,11 +247,17 @@ impl Sources {
                     (Some(_), more) => Observation::Ambiguous(1 + more),
                 };
             }
-            found.extend(page.into_iter().filter(|read| {
+            for read in page {
                 let form = &read.issue.form;
-                form.value(&headings.release) == subject.release
-                    && (!versioned || form.value(&headings.review_version) == subject.review_version)
-            }));
+                let wanted = form.value(&headings.release) == subject.release
+                    && (!versioned || form.value(&headings.review_version) == subject.review_version);
+                // Gitea ignores a label that it does not know and lists everything. And an issue that is made meanwhile
+                // moves the others, so that one of them is on two pages.
+                let known = found.iter().any(|other| other.issue.id == read.issue.id);
+                if wanted && !known && read.labels.iter().any(|name| name == label) {
+                    found.push(read);
+                }
+            }
         }
         // More than can be looked through: nobody can say that there is one and no other.
         Observation::Unreachable(Trouble::NotUnderstood.into())
@@ -285,6 +292,13 @@ impl Records {
         if order.revision() != Some(&read.revision) {
             return WriteReply::Conflict;
         }
+        if matches!(order.change(), Change::Close | Change::Clear) {
+            match self.depends_on_open(id, &permit).await {
+                Ok(false) => {}
+                Ok(true) => return WriteReply::Refused,
+                Err(why) => return WriteReply::NotApplied(why),
+            }
+        }
         let (mut issue, version) = (read.issue, read.content_version);
         let Some(()) = issue.apply(&gitea.headings, order) else { return WriteReply::Refused };
         let text = issue.form.into_text();
@@ -303,85 +317,19 @@ impl Records {
             came => came.write_reply(),
         }
     }
-}
 
-#[async_trait]
-impl Prober for Sources {
-    async fn probe(&self, system: System) -> Probe {
-        let unfit = |setting, what| Probe::Unfit { setting, what };
-        let request = self.fills(&[]).and_then(|fills| rows::REPOSITORY.request(&fills));
-        let Some(request) = request else {
-            return unfit("gitea.repository", "must be an owner, a slash and a name");
-        };
-        match self.reader.probe(request, |reply| wire::repository(&reply.body).ok()).await {
-            Came::Success(repository) if !repository.has_issues => {
-                unfit("gitea.repository", "names a repository without issues: turn them on there")
-            }
-            Came::Success(repository) if system != System::Governance && repository.archived => {
-                unfit("gitea.repository", "names an archived repository, in which nothing can be changed")
-            }
-            Came::Success(repository) if system != System::Governance && !repository.permissions.push => {
-                unfit("gitea.tokenSecretRef", "is of a user without write access to the repository")
-            }
-            Came::Success(_) => Probe::Ready,
-            Came::Problem(404) => unfit(
-                "gitea.repository",
-                "names no repository that the token may see: correct it, or give the user access",
-            ),
-            Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) => match failure.fate {
-                Fate::Said(301 | 302 | 307 | 308, _) => {
-                    unfit("gitea.repository", "names a repository that has moved: set it to where it is now")
-                }
-                Fate::Said(..) | Fate::NotSent | Fate::Unknown => Probe::Failed(failure.why),
-            },
+    /// Whether the issue depends on another one that is open. Asked before it is closed, since Gitea changes the text, our mark
+    /// with it, before it finds that it does not close the issue.
+    async fn depends_on_open(&self, id: Fill<'_>, permit: &Permit) -> Result<bool, Unreachable> {
+        let request = self.sources.fills(&[("id", id)]).and_then(|fills| rows::DEPENDENCIES.request(&fills));
+        let Some(request) = request else { return Err(Trouble::NotUnderstood.into()) };
+        let mut entered = self.sources.reader.enter(Some(permit)).await?;
+        match self.sources.reader.get(&mut entered, request, |reply| wire::any_open(&reply.body).ok()).await {
+            Came::Success(open) => Ok(open),
+            // The repository has dependencies turned off.
+            Came::Problem(404) => Ok(false),
+            Came::Problem(_) => Err(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Err(failure.why),
         }
-    }
-
-    fn abilities(&self, system: System) -> Option<Abilities> {
-        let carries: &'static [&'static str] = match system {
-            System::Governance => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-                "acceptedEvent.id",
-            ],
-            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
-            System::Tracker => &[
-                "id",
-                "release.id",
-                "release.service",
-                "release.version",
-                "state",
-                "milestone.id",
-                "milestone.title",
-                "evidence",
-                "closure",
-            ],
-            System::Queue => &["id", "release.id", "review.version", "state", "closure"],
-            System::Archive | System::Intake => return None,
-        };
-        let written = system != System::Governance;
-        Some(Abilities {
-            concurrency: written.then_some(Concurrency::CompareAndSwap),
-            // What is no part of the text.
-            unguarded: match system {
-                System::Checklist | System::Queue => &["state"],
-                System::Tracker => &["milestone.id", "milestone.title"],
-                System::Governance | System::Archive | System::Intake => &[],
-            },
-            marker: written.then_some(true),
-            carries,
-            delivery: None,
-            window: None,
-            can_look_up: false,
-        })
     }
 }

@@ -5,6 +5,7 @@ use crate::closure::snapshot::{MilestoneRef, Revision};
 use crate::providers::issues::Issue;
 use crate::providers::issues::form::Form;
 use crate::providers::rest::json::{NotTheContract, is_shallow, parse};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -20,8 +21,16 @@ struct IssueWire {
     #[serde(default)]
     milestone: Option<MilestoneWire>,
     #[serde(default)]
+    labels: Option<Vec<Named>>,
+    #[serde(default)]
     pull_request: Option<serde::de::IgnoredAny>,
     content_version: u64,
+}
+
+/// What of a label is looked at.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -34,6 +43,7 @@ struct MilestoneWire {
 pub(super) struct Read {
     pub(super) issue: Issue,
     pub(super) content_version: u64,
+    pub(super) labels: Vec<String>,
     pub(super) revision: Revision,
 }
 
@@ -50,15 +60,40 @@ pub(super) fn issue(body: &[u8]) -> Result<Read, NotTheContract> {
 /// # Errors
 /// The body is no list of issues.
 pub(super) fn issues(body: &[u8]) -> Result<Vec<Read>, NotTheContract> {
-    if !is_shallow(body) {
-        return Err(NotTheContract);
-    }
-    let page: Vec<IssueWire> = serde_json::from_slice(body).map_err(|_| NotTheContract)?;
+    let page: Vec<IssueWire> = list(body)?;
     Ok(page.into_iter().filter_map(understood).collect())
 }
 
+/// Whether any of a page of issues is open. A state that is none of the two counts as open.
+///
+/// # Errors
+/// The body is no list of issues.
+pub(super) fn any_open(body: &[u8]) -> Result<bool, NotTheContract> {
+    #[derive(Deserialize)]
+    struct Stateful {
+        state: String,
+    }
+    Ok(list::<Stateful>(body)?.iter().any(|issue| issue.state != "closed"))
+}
+
+/// A page of labels, by their names.
+///
+/// # Errors
+/// The body is no list of labels.
+pub(super) fn label_names(body: &[u8]) -> Result<Vec<String>, NotTheContract> {
+    Ok(list::<Named>(body)?.into_iter().map(|label| label.name).collect())
+}
+
+fn list<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, NotTheContract> {
+    if !is_shallow(body) {
+        return Err(NotTheContract);
+    }
+    serde_json::from_slice(body).map_err(|_| NotTheContract)
+}
+
 fn understood(wire: IssueWire) -> Option<Read> {
-    let IssueWire { number, state, title, body, milestone, pull_request, content_version } = wire;
+    let IssueWire { number, state, title, body, milestone, labels, pull_request, content_version } = wire;
+    let labels = labels.unwrap_or_default().into_iter().map(|label| label.name).collect();
     let closed = match state.as_str() {
         "open" => false,
         "closed" => true,
@@ -80,7 +115,7 @@ fn understood(wire: IssueWire) -> Option<Read> {
     let id = number.to_string();
     let revision = Revision(format!("{content_version}-{digest}"));
     let issue = Issue { id, closed, milestone, form: Form::new(body) };
-    (pull_request.is_none() && is_id(&issue.id)).then_some(Read { issue, content_version, revision })
+    (pull_request.is_none() && is_id(&issue.id)).then_some(Read { issue, content_version, labels, revision })
 }
 
 /// What the repository is, and what the token may do there.

@@ -30,6 +30,7 @@ fn a_change_touches_what_it_is_about() {
     form.set("Status", "Approved").unwrap();
     assert_eq!(form.clone().into_text(), TEXT.replacen("In review", "Approved", 1));
     assert!(form.set("Version", "1").is_none() && form.set("Notes", "1").is_none());
+    assert_eq!(Form::new("### A\n\nx\n\n### A\n\nx".into()).set("A", "y"), None, "neither of two is the one");
     let marker = marker();
     form.mark(Step::ApproveTracker, &marker);
     form.add_link("Evidence", &ours(&marker, "payments/rv3"));
