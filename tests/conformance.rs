@@ -28,10 +28,11 @@ mod conformance {
 
 /// The adapters: each a test of its own, by the product's name.
 macro_rules! adapters {
-    ($($product:ident: $adapter:ident,)*) => {
+    ($($product:ident: $adapter:ident $(with $more:ident)*,)*) => {
         #[path = "conformance"]
         mod adapters {
             $(pub mod $product;)*
+            $($(pub mod $more;)*)*
         }
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +71,7 @@ macro_rules! adapters {
 
 adapters! {
     cloud_events: Events,
-    gitea: Issues,
+    gitea: Issues with gitea_forms,
     github: Hub,
     http: Contract,
     slack: Channels,

@@ -7,7 +7,7 @@ use super::subject::{Deed, Truth};
 use futures::future::BoxFuture;
 use releaseclosure::closure::ids::System;
 use releaseclosure::closure::snapshot::{Trouble, Unreachable};
-use releaseclosure::roles::Probe;
+use releaseclosure::roles::{Concurrency, Probe};
 
 /// Plays a case in a cell.
 pub type Play = for<'a> fn(&'a mut Cell) -> BoxFuture<'a, Outcome>;
@@ -35,6 +35,7 @@ macro_rules! cases {
 cases! {
     "is read, and changed once" clean;
     "the same write again" again;
+    "the same write twice at once" at_once;
     "the request is lost" request_lost;
     "the reply is lost" reply_lost;
     "done, but answered with a 500" error_after;
@@ -106,7 +107,8 @@ pub async fn finish(cell: &Cell) -> Result<(), String> {
     Ok(())
 }
 
-async fn clean(cell: &mut Cell) -> Outcome {
+/// Read, changed once, and read again.
+pub async fn clean(cell: &mut Cell) -> Outcome {
     let found = cell.find().await;
     let probe = cell.probe().await;
     ensure!(probe == Probe::Ready, probe);
@@ -142,6 +144,27 @@ async fn again(cell: &mut Cell) -> Outcome {
     ensure!(done_once(&truth), wrote, truth);
     let told_apart = matches!(wrote, Wrote::Conflict | Wrote::Refused | Wrote::Answered(_));
     ensure!(told_apart, wrote);
+    Ok(Verdict::Passes)
+}
+
+/// Two processes that both believe to be the leader.
+async fn at_once(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return nothing(UNWRITTEN);
+    }
+    let look = cell.must_read().await?;
+    let (first, second) = (cell.order(&look)?, cell.order(&look)?);
+    let wrote = futures::join!(cell.write(first), cell.write(second));
+    let truth = cell.truth().await;
+    let after = cell.must_read().await?;
+    ensure!(after.done && cell.shows_ours(&after.marking), after);
+    if truth.done && truth.words && truth.marks == 2 && cell.concurrency() == Some(Concurrency::ReadVerifyWrite) {
+        return cannot("it takes no precondition, so that both are done; the status says Some(ReadVerifyWrite)");
+    }
+    ensure!(done_once(&truth), wrote, truth);
+    if cell.concurrency() == Some(Concurrency::CompareAndSwap) {
+        ensure!(cell.front().changes() == 1, wrote, cell.front().changes());
+    }
     Ok(Verdict::Passes)
 }
 

@@ -1,5 +1,6 @@
 //! Gitea: issues of a repository, made as its issue forms make them.
 
+use super::gitea_forms::Browser;
 use crate::conformance::cases::{Play, ensure, finish, untouched};
 use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
 use crate::conformance::front::{Front, On};
@@ -22,7 +23,6 @@ const WORDS: &str = "\r\n\r\nLooked at twice. — Kim <!-- not a mark -->\r\n";
 const KEPT: &str = "```\n### Release\n\nnot this one\n```\n\n* a list  \n* with “words”\t\n";
 /// More than one page, whatever the server's pages are.
 const CROWD: usize = 60;
-const SCOPES: [&str; 2] = ["write:issue", "read:repository"];
 
 /// The adapter.
 pub struct Issues;
@@ -44,7 +44,9 @@ impl Adapter for Issues {
     }
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[
+            ("costs what the documentation says", |cell| Box::pin(costs(cell))),
             ("an open issue forbids to close it", |cell| Box::pin(dependency(cell))),
+            ("issues are turned off", |cell| Box::pin(no_issues(cell))),
             ("the label is no longer there", |cell| Box::pin(no_label(cell))),
             ("an issue is made between two pages", |cell| Box::pin(between_pages(cell))),
             ("a value stands there twice", |cell| Box::pin(twice(cell))),
@@ -56,37 +58,56 @@ impl Adapter for Issues {
     }
 }
 
-struct Running(Gitea);
+pub struct Running(pub Gitea);
 
 /// A repository of its own, private, and somebody who may write its issues.
-#[async_trait]
-impl Server for Running {
-    async fn place(&self, part: Part, number: usize) -> Arc<dyn Place> {
+impl Running {
+    /// A private repository of its own, and somebody who may do there what the part needs.
+    pub async fn repository(&self, part: Part, number: usize) -> Repository {
         let (gitea, name, person) = (&self.0, format!("shop-{number}"), format!("bot-{number}"));
         let repository = gitea.repository(&name).await;
-        let token = gitea.person(&person, &SCOPES).await;
-        repository.let_in(&person, "write").await;
+        let writes = part.step.is_some();
+        let scopes = [if writes { "write:issue" } else { "read:issue" }, "read:repository"];
+        let token = gitea.person(&person, &scopes).await;
         let front = Front::before(&gitea.url()).await;
-        let place = Repository { front, admin: gitea.admin.clone(), path: repository.path, name, person, token, part };
+        let (admin, path, kept) = (gitea.admin.clone(), repository.path, KEPT);
+        let place = Repository { front, admin, path, name, person, token, part, forms: None, kept };
+        // Private first: readers of a public repository that is made private are not let in any more.
         place.admin("PATCH", "", json!({"private": true})).await;
+        let permission = json!({"permission": if writes { "write" } else { "read" }});
+        place.admin("PUT", &format!("collaborators/{}", place.person), permission).await;
         place.admin("POST", "labels", json!({"name": place.label(), "color": "#00aabb"})).await;
-        Arc::new(place)
+        place
     }
 }
 
-struct Repository {
+#[async_trait]
+impl Server for Running {
+    async fn place(&self, part: Part, number: usize) -> Arc<dyn Place> {
+        Arc::new(self.repository(part, number).await)
+    }
+}
+
+/// One repository.
+pub struct Repository {
     front: Front,
     admin: Http,
     path: String,
-    name: String,
+    /// Its name.
+    pub name: String,
     person: String,
     token: String,
-    part: Part,
+    /// What it is for.
+    pub part: Part,
+    /// The browser in which forms are filled in, where they are.
+    pub forms: Option<Browser>,
+    /// What stands in the text from the beginning and must stay.
+    pub kept: &'static str,
 }
 
 impl Repository {
     /// Somebody else's request, below the repository.
-    async fn admin(&self, method: &str, below: &str, body: Value) -> Value {
+    pub async fn admin(&self, method: &str, below: &str, body: Value) -> Value {
         let path = format!("{}/{below}", self.path);
         let reply = self.admin.json(method, path.trim_end_matches('/'), &body).await;
         assert!((200..300).contains(&reply.status), "{method} {below}: {} {}", reply.status, reply.text);
@@ -113,7 +134,7 @@ impl Repository {
             ),
             System::Tracker => {
                 let approved = self.part.step == Some(Step::AttachEvidence);
-                let status = if approved { "Approved" } else { "InReview" };
+                let status = if approved { "Approved" } else { "In review" };
                 format!("{of}### Status\n\n{status}\n\n### Evidence\n\n_No response_\n\n### Remarks\n\n{KEPT}")
             }
             _ => format!(
@@ -147,9 +168,16 @@ impl Place for Repository {
         self.token.clone()
     }
 
+    fn words(&self) -> (&'static str, &'static str) {
+        ("In review", "Approved")
+    }
+
     async fn make(&self, release: &Release) -> Made {
         let milestone = self.admin("POST", "milestones", json!({"title": release.milestone})).await["id"].as_i64();
-        let id = self.issue("Release", &self.text(release), milestone).await;
+        let id = match &self.forms {
+            Some(browser) => browser.fill_in(self, release, milestone).await,
+            None => self.issue("Release", &self.text(release), milestone).await,
+        };
         Made { id, milestone: milestone.map(|id| id.to_string()) }
     }
 
@@ -157,7 +185,7 @@ impl Place for Repository {
         let issue = self.admin("GET", &format!("issues/{}", made.id), Value::Null).await;
         let whole = issue["body"].as_str().unwrap_or_default();
         // Where the line ends are others, all that people wrote still has them.
-        let other_ends = whole.contains(&KEPT.trim_end().replace('\n', "\r\n"));
+        let other_ends = whole.contains(&self.kept.trim_end().replace('\n', "\r\n"));
         let unified = whole.replace("\r\n", "\n");
         let text = if other_ends { unified.as_str() } else { whole };
         let step = self.part.step.map(Step::as_str).unwrap_or_default();
@@ -170,7 +198,7 @@ impl Place for Repository {
         };
         // All the words of the beginning, and whatever somebody has added to them.
         let added = issue["title"].as_str().is_none_or(|title| title != "Edited") || text.contains(WORDS.trim_end());
-        Truth { done, marks, words: text.contains(KEPT.trim_end()) && added }
+        Truth { done, marks, words: text.contains(self.kept.trim_end()) && added }
     }
 
     async fn person(&self, release: &Release, made: &Made, deed: Deed) -> Result<(), &'static str> {
@@ -185,7 +213,7 @@ impl Place for Repository {
                 let text = now().await["body"].as_str().unwrap_or_default().to_owned();
                 let link = format!("- [{}](<https://archive.example.com/{}>) `{}`", release.bundle(), release.bundle(), release.digest);
                 let change = match self.part.step {
-                    Some(Step::ApproveTracker) => json!({"body": text.replace("\nInReview\n", "\nApproved\n")}),
+                    Some(Step::ApproveTracker) => json!({"body": text.replace("\nIn review\n", "\nApproved\n")}),
                     Some(Step::AttachEvidence) => json!({"body": text.replace("_No response_", &link)}),
                     _ => json!({"state": "closed"}),
                 };
@@ -222,6 +250,9 @@ impl Place for Repository {
             }
             Deed::Own("the dependency is closed") => {
                 self.admin("PATCH", "issues/2", json!({"state": "closed"})).await;
+            }
+            Deed::Own("no issues") => {
+                self.admin("PATCH", "", json!({"has_issues": false})).await;
             }
             Deed::Own("no label") => {
                 let labels = self.admin("GET", "labels", Value::Null).await;
@@ -290,6 +321,15 @@ async fn dependency(cell: &mut Cell) -> Outcome {
     Ok(Verdict::Passes)
 }
 
+/// Where there are no issues, none is missing.
+async fn no_issues(cell: &mut Cell) -> Outcome {
+    cell.person(Deed::Own("no issues")).await?;
+    let (found, probe) = (cell.find().await, cell.probe().await);
+    ensure!(matches!(found, Saw::Unreachable(_)), found);
+    ensure!(matches!(probe, Probe::Unfit { setting: "gitea.repository", .. }), probe);
+    Ok(Verdict::Passes)
+}
+
 /// Gitea ignores a label that it does not know, and lists everything.
 async fn no_label(cell: &mut Cell) -> Outcome {
     if !cell.writes() {
@@ -332,6 +372,29 @@ async fn line_ends(cell: &mut Cell) -> Outcome {
     cell.agrees(&look)?;
     if cell.writes() {
         finish(cell).await?;
+    }
+    Ok(Verdict::Passes)
+}
+
+/// The figures of `docs/adapters/gitea.md`, counted.
+async fn costs(cell: &mut Cell) -> Outcome {
+    let mut before = 0;
+    let mut cost = |cell: &Cell| {
+        let requests = cell.front().requests();
+        requests - std::mem::replace(&mut before, requests)
+    };
+    let look = cell.must_read().await?;
+    ensure!(cost(cell) == 1, "a read by number");
+    cell.look(Some("999999")).await;
+    ensure!(cost(cell) == 2, "a read of none");
+    cell.probe().await;
+    ensure!(cost(cell) == if cell.writes() { 2 } else { 1 }, "a probe");
+    if cell.writes() {
+        cell.find().await;
+        ensure!(cost(cell) == 2, "a look-up with one page");
+        cell.write(cell.order(&look)?).await;
+        let closes = matches!(cell.part.system, System::Checklist | System::Queue);
+        ensure!(cost(cell) == if closes { 3 } else { 2 }, "a change");
     }
     Ok(Verdict::Passes)
 }

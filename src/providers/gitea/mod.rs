@@ -190,13 +190,14 @@ impl Sources {
         }
     }
 
-    /// What there being nothing means: Gitea says so, too, of a repository that the token may not see.
+    /// What there being nothing means: Gitea says so, too, of a repository that the token may not see, and of one without issues.
     async fn nothing_there<R>(&self, entered: &mut Entered<'_>) -> Observation<R> {
         let Some(request) = self.fills(&[]).and_then(|fills| rows::REPOSITORY.request(&fills)) else {
             return Observation::Unreachable(Trouble::NotUnderstood.into());
         };
         match self.reader.get(entered, request, |reply| wire::repository(&reply.body).ok()).await {
-            Came::Success(_) => Observation::Missing,
+            Came::Success(repository) if repository.keeps_issues() => Observation::Missing,
+            Came::Success(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
             Came::Problem(404 | 410) => Observation::Unreachable(Trouble::Forbidden.into()),
             Came::Problem(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => Observation::Unreachable(failure.why),
@@ -230,7 +231,7 @@ impl Sources {
                 Came::Success(page) => page,
                 Came::Problem(404 | 410) => {
                     return match self.nothing_there(&mut entered).await {
-                        // A repository without issues: the probe says so.
+                        // Its list is there, unless somebody has just turned the issues on.
                         Observation::Missing => Observation::Unreachable(Trouble::NotUnderstood.into()),
                         other => other,
                     };

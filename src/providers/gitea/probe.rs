@@ -46,7 +46,7 @@ impl Prober for Sources {
             return unfit("gitea.repository", "must be an owner, a slash and a name");
         };
         match self.reader.probe(request, |reply| wire::repository(&reply.body).ok()).await {
-            Came::Success(repository) if !repository.has_issues => {
+            Came::Success(repository) if !repository.keeps_issues() => {
                 unfit("gitea.repository", "names a repository without issues: turn them on there")
             }
             Came::Success(repository) if system != System::Governance && repository.archived => {

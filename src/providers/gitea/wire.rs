@@ -124,12 +124,22 @@ pub(super) struct Repository {
     /// Read only.
     #[serde(default)]
     pub(super) archived: bool,
-    /// Whether it has issues of its own.
+    /// Whether it has issues, here or elsewhere.
     #[serde(default)]
-    pub(super) has_issues: bool,
+    has_issues: bool,
+    /// Where elsewhere.
+    #[serde(default)]
+    external_tracker: Option<serde::de::IgnoredAny>,
     /// What the token's user may do.
     #[serde(default)]
     pub(super) permissions: Permissions,
+}
+
+impl Repository {
+    /// Whether it has issues of its own.
+    pub(super) fn keeps_issues(&self) -> bool {
+        self.has_issues && self.external_tracker.is_none()
+    }
 }
 
 /// What a user may do in a repository.

@@ -18,7 +18,7 @@ mod wire;
 
 pub use rows::allow_list;
 
-use super::limits::Limits;
+use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
 use super::rest::particulars::{Credentials, Particulars, Throttle};
 use super::rest::reply::{Came, Media};
@@ -147,13 +147,14 @@ impl Tracker for Records {
                 Err(missed) => return unread(missed),
             }
         };
-        let added = self.writer.write_by(deadline, permit, request, Condition::None, shows).await;
-        let added = match outcome(added) {
-            Ok(added) => added,
-            Err(reply) => return reply,
+        let (added, entered) = self.writer.write_by(deadline, permit, request, Condition::None, shows).await;
+        let (added, mut entered) = match (outcome(added), entered) {
+            (Ok(added), Some(entered)) => (added, entered),
+            (Ok(_), None) => return WriteReply::Unknown(Trouble::HeldBack.into()),
+            (Err(reply), _) => return reply,
         };
         // What was answered is the label, or the comment. The record is read again, in what time is left.
-        match timeout_at(deadline, self.again(order.record(), added)).await {
+        match timeout_at(deadline, self.again(&mut entered, order.record(), added)).await {
             Ok(Ok((record, revision))) => WriteReply::Answered(record, revision),
             Ok(Err(Missed::Unreachable(why))) => WriteReply::Unknown(why),
             Ok(Err(Missed::Missing | Missed::Ambiguous(_))) => WriteReply::Unknown(Trouble::NotUnderstood.into()),
@@ -196,10 +197,14 @@ impl Records {
     }
 
     /// The tracker record once more, with a comment that is known to be there.
-    async fn again(&self, id: &str, added: Option<Comment>) -> Result<(TrackerRecord, Revision), Missed> {
-        let mut entered = self.sources.reader.enter(None).await.map_err(Missed::Unreachable)?;
-        let read = self.sources.issue(&mut entered, &rows::RELEASE, id).await?;
-        self.sources.with_evidence(&mut entered, read, added).await
+    async fn again(
+        &self,
+        entered: &mut Entered<'_>,
+        id: &str,
+        added: Option<Comment>,
+    ) -> Result<(TrackerRecord, Revision), Missed> {
+        let read = self.sources.issue(entered, &rows::RELEASE, id).await?;
+        self.sources.with_evidence(entered, read, added).await
     }
 
     /// Looks once more, and closes the issue if it is still what was verified.
@@ -228,7 +233,7 @@ impl Records {
             let read = wire::issue(&reply.body).ok().filter(|_| reply.status == 200)?;
             Some((view(&read, &self.sources.github.headings), read.revision))
         };
-        match outcome(self.writer.write_by(deadline, permit, request, Condition::None, shows).await) {
+        match outcome(self.writer.write_by(deadline, permit, request, Condition::None, shows).await.0) {
             Ok((record, revision)) => WriteReply::Answered(record, revision),
             Err(reply) => reply,
         }

@@ -172,10 +172,11 @@ impl Writer {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         let deadline = Instant::now() + self.0.limits.timeout();
-        self.write_by(deadline, permit, request, condition, understand).await
+        self.write_by(deadline, permit, request, condition, understand).await.0
     }
 
-    /// Likewise, to be over by the deadline of the call that it is a part of.
+    /// Likewise, to be over by the deadline of the call that it is a part of. The place is handed back, for a look at what was
+    /// changed: whoever gave it up would have to wait behind others for another.
     pub(in crate::providers) async fn write_by<T>(
         &self,
         deadline: Instant,
@@ -183,15 +184,18 @@ impl Writer {
         request: Request,
         condition: Condition<'_>,
         understand: impl FnOnce(Success) -> Option<T>,
-    ) -> Came<T> {
+    ) -> (Came<T>, Option<Entered<'_>>) {
+        let not_sent = |held_back| Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         let mut entered = match self.0.limits.enter_with(permit) {
             Ok(entered) => entered,
-            Err(held_back) => return Came::Failure(Failure { fate: Fate::NotSent, why: held_back }),
+            Err(held_back) => return (not_sent(held_back), None),
         };
         if let Err(held_back) = entered.may_send() {
-            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
+            return (not_sent(held_back), None);
         }
-        self.0.exchange(request, condition, deadline.min(entered.deadline()), false, understand).await
+        let deadline = deadline.min(entered.deadline());
+        let came = self.0.exchange(request, condition, deadline, false, understand).await;
+        (came, Some(entered))
     }
 }
 

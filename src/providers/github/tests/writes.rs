@@ -216,3 +216,31 @@ async fn a_record_is_gone_where_others_can_be_seen() {
         assert_eq!(hub.server.count(), 3);
     }
 }
+
+/// Somebody who waits for the only place gets it when all of the change is done, the look after it included.
+#[tokio::test]
+async fn the_look_after_a_change_waits_behind_nobody() {
+    let after = with(tracked(Step::AttachEvidence), json!({"updated_at": "2026-11-22T10:00:09Z"}));
+    let labels = says(200, &json!(["in-review", "approved"]));
+    let hub = Hub::start(tracked(Step::ApproveTracker), labels, after, json!([])).await;
+    let mut settings = at(&hub.server, json!({"tokenSecretRef": {"name": "github", "key": "token"}}));
+    settings.limits.concurrency = 1;
+    let connected = connect(&settings).unwrap();
+    let seen = Sighting::Tracker(read_tracker(&connected).await);
+    let permit = connected.gate.permit().await.unwrap();
+    // Whoever gets the place keeps it.
+    let (gate, waits) = (connected.gate.clone(), AtomicBool::new(false));
+    let waiting = async {
+        waits.store(true, Ordering::Relaxed);
+        gate.permit().await
+    };
+    let update = async {
+        while !waits.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        connected.tracker.as_ref().unwrap().update(order_seen(Step::ApproveTracker, seen), permit).await
+    };
+    let (waited, reply) = futures::join!(waiting, update);
+    assert!(matches!(&reply, WriteReply::Answered(record, _) if record.state == "Approved"), "{reply:?}");
+    drop(waited);
+}

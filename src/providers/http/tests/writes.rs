@@ -42,6 +42,7 @@ async fn every_answer_has_one_meaning_for_a_change() {
         (page(429), not_applied(Trouble::TooManyRequests)),
         (problem(408), unknown(Trouble::Unavailable)),
         (problem(423), unknown(Trouble::Unavailable)),
+        (problem(500), unknown(Trouble::Unavailable)),
         (page(502), unknown(Trouble::Unavailable)),
         (page(302), unknown(Trouble::NotUnderstood)),
         (page(200), unknown(Trouble::NotUnderstood)),
