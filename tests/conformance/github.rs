@@ -16,7 +16,7 @@ use releaseclosure::providers::github::allow_list;
 use releaseclosure::roles::Probe;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What people write into a text.
@@ -74,7 +74,7 @@ impl Server for Running {
         front.always(move |asked| meets(asked.headers.get("authorization").and_then(|value| value.to_str().ok())), answer);
         let somebody = github.admin.with("authorization", &format!("Bearer {VISITOR_TOKEN}"));
         let key = std::fs::read_to_string(&github.app_key).expect("the App's key");
-        Arc::new(Repository { front, owner: github.admin.clone(), somebody, name, part, revoked, key, app: AtomicBool::new(false) })
+        Arc::new(Repository { front, owner: github.admin.clone(), somebody, name, part, revoked, key, app: AtomicBool::new(false), edits: AtomicUsize::new(0) })
     }
 }
 
@@ -91,6 +91,8 @@ struct Repository {
     key: String,
     /// Whether the connection is the App's.
     app: AtomicBool,
+    /// How often somebody wrote words.
+    edits: AtomicUsize,
 }
 
 impl Repository {
@@ -200,8 +202,8 @@ impl Place for Repository {
         };
         // To the letter: nothing of ours ever goes into it.
         let text = issue["body"].as_str().unwrap_or_default();
-        let edited = issue["title"] == "Edited";
-        let words = text == if edited { format!("{}{WORDS}", self.text(release)) } else { self.text(release) };
+        let added = WORDS.repeat(self.edits.load(Ordering::Relaxed));
+        let words = text == format!("{}{added}", self.text(release));
         let theirs = self.labels();
         let kept = theirs.as_array().into_iter().flatten().all(|label| worn.contains(&label.as_str().unwrap_or_default()));
         Truth { done, marks, words: words && kept }
@@ -213,6 +215,7 @@ impl Place for Repository {
             Deed::Edit => {
                 let text = self.see(&issue).await["body"].as_str().unwrap_or_default().to_owned();
                 self.somebody("PATCH", &issue, json!({"title": "Edited", "body": format!("{text}{WORDS}")})).await;
+                self.edits.fetch_add(1, Ordering::Relaxed);
             }
             Deed::DoIt => match self.part.step {
                 Some(Step::ApproveTracker) => {
