@@ -76,6 +76,7 @@ fn no_adapter_is_left_out() {
 adapters! {
     cloud_events: Events,
     gitea: Issues with gitea_forms,
+    github: Hub,
     http: Contract,
     slack: Channels,
     #[cfg(feature = "smtp")]

@@ -5,6 +5,7 @@
 
 pub mod cloud_events;
 pub mod gitea;
+pub mod github;
 pub mod http;
 pub mod issues;
 pub mod nats;
@@ -14,6 +15,7 @@ pub mod smtp;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
+pub use github::GitHub;
 pub use http::Http;
 pub use nats::Nats;
 pub use object_store::ObjectStore;

@@ -9,7 +9,7 @@
 
 use super::LimitSettings;
 use super::breaker::Breaker;
-use super::meter::{Class, Meter, Verb};
+use super::meter::{Meter, Verb};
 use super::rest::reply::{Came, Failure, Fate};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::roles::{Gate, Permit};
@@ -168,25 +168,21 @@ impl Limits {
 
     /// Counts a request and learns from what came of it.
     pub(super) fn learn<T>(&self, verb: Verb, record: u64, probe: bool, came: &Came<T>) {
-        let (class, lesson, retry_after) = match came {
-            Came::Success(_) => (Class::Success, Lesson::Answers, None),
-            Came::Problem(_) => (Class::Answered, Lesson::Answers, None),
+        let (lesson, retry_after) = match came {
+            Came::Success(_) | Came::Problem(_) => (Lesson::Answers, None),
             Came::Failure(Failure { why: Unreachable { trouble, retry_after }, fate }) => {
-                let (class, lesson) = match trouble {
-                    Trouble::Unauthorized => (Class::Unauthorized, Lesson::LockedOut),
+                let lesson = match trouble {
+                    Trouble::Unauthorized => Lesson::LockedOut,
                     // The system's own refusal of one record says that the system is well.
-                    Trouble::Forbidden if *fate == Fate::Said(403, true) => (Class::Forbidden, Lesson::Answers),
-                    Trouble::Forbidden => (Class::Forbidden, Lesson::Fails),
-                    Trouble::TooManyRequests => (Class::TooManyRequests, Lesson::Fails),
-                    Trouble::NotUnderstood => (Class::NotUnderstood, Lesson::Fails),
-                    Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => (Class::Unavailable, Lesson::Fails),
+                    Trouble::Forbidden if *fate == Fate::Said(403, true) => Lesson::Answers,
+                    _ => Lesson::Fails,
                 };
-                (class, lesson, *retry_after)
+                (lesson, *retry_after)
             }
         };
         // What a probe was refused is no success of a probe.
         let probe = probe && !matches!(came, Came::Failure(_));
-        self.meter.count(verb, class);
+        self.meter.count(verb, came.class());
         self.settle(record, lesson, retry_after, probe);
     }
 

@@ -13,6 +13,7 @@
 pub mod breaker;
 pub mod cloud_events;
 pub mod gitea;
+pub mod github;
 pub mod guard;
 pub mod http;
 mod issues;
@@ -28,7 +29,7 @@ pub mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea, Nats, ObjectStore, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -44,7 +45,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The product, with what is particular to it.
     pub product: Product,
-    /// Sent as `Authorization: Bearer …`. White space at its ends is cut off; Secrets made from files often end in a line feed.
+    /// Sent as `Authorization: Bearer …`; of a GitHub App, what such a token is fetched with: its private key. White space at its
+    /// ends is cut off; Secrets made from files often end in a line feed.
     pub token: Option<SecretString>,
     /// The only certificate authorities trusted, in PEM; none means those of the operating system.
     pub ca_pem: Option<Vec<u8>>,
@@ -112,6 +114,9 @@ pub enum Product {
     },
     /// Issues of a repository in Gitea or Forgejo.
     Gitea(Box<Gitea>),
+    /// Issues of a repository in GitHub.
+    #[serde(rename = "github")]
+    GitHub(Box<GitHub>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
@@ -140,6 +145,7 @@ impl Product {
             Product::Http { .. } => state == http::APPROVED,
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
+            Product::GitHub(github) => github.label_of(state).is_some(),
             // They keep no tracker records.
             Product::ObjectStore(_)
             | Product::Nats(_)
@@ -155,6 +161,7 @@ impl Product {
         match self {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
+            Product::GitHub(_) => "github",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
@@ -297,6 +304,7 @@ type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 const PRODUCTS: &[(&str, Constructor)] = &[
     ("http", http::connect),
     ("gitea", gitea::connect),
+    ("github", github::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]

@@ -18,6 +18,7 @@ pub async fn play(cell: &mut Cell, case: &str, own: Play) -> Outcome {
     match case {
         "is read, and changed once" => clean(cell).await,
         "the same write again" => again(cell).await,
+        "the same write twice at once" => at_once(cell).await,
         "the request is lost" => request_lost(cell).await,
         "the reply is lost" => unheard(cell, Fault::ReplyLost).await,
         "done, but answered with a 500" => unheard(cell, Fault::SaysAfter(500)).await,
@@ -79,10 +80,22 @@ async fn again(cell: &Cell) -> Outcome {
     is_not_told_twice(cell).await
 }
 
+/// Two processes that both believe to be the leader.
+async fn at_once(cell: &Cell) -> Outcome {
+    let (one, other) = futures::join!(announce(cell), announce(cell));
+    ensure!(matches!((&one, &other), (Ok(Wrote::Answered(_)), Ok(Wrote::Answered(_)))), one, other);
+    was_not_told_twice(cell).await
+}
+
 /// It was told once; told again, it has it once where the status says so, and twice where the status says that.
 async fn is_not_told_twice(cell: &Cell) -> Outcome {
     let wrote = announce(cell).await?;
     ensure!(matches!(wrote, Wrote::Answered(_)), wrote);
+    was_not_told_twice(cell).await
+}
+
+/// It was told twice: likewise.
+async fn was_not_told_twice(cell: &Cell) -> Outcome {
     let truth = cell.truth().await;
     match cell.abilities.delivery {
         Some(Delivery::None) => {

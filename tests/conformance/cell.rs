@@ -148,6 +148,11 @@ impl Cell {
         *marking == Marking::By(Marker { key: self.papers.key().to_owned(), uid: UID.to_owned() })
     }
 
+    /// Whether what a record says of marks is what it should after our change.
+    pub fn shows_ours(&self, marking: &Marking) -> bool {
+        if self.place.is_marked() { self.is_ours(marking) } else { *marking == Marking::NotCarried }
+    }
+
     /// Looks the record up by its release, where the role has look-ups.
     pub async fn find(&self) -> Saw {
         self.look(None).await

@@ -54,9 +54,14 @@ async fn unheard(cell: &mut Cell, fault: Fault) -> Outcome {
 async fn is_found_done(cell: &Cell) -> Outcome {
     let after = cell.must_read().await?;
     ensure!(after.done, after);
-    match cell.abilities.marker {
-        Some(false) => return cannot("records have no place for a mark, so that nobody can tell who changed them"),
-        Some(true) | None => ensure!(cell.is_ours(&after.marking), after),
+    ensure!(cell.shows_ours(&after.marking), after);
+    if !cell.place.is_marked() {
+        ensure!(cell.abilities.marker == Some(false), cell.abilities);
+        let truth = cell.truth().await;
+        ensure!(done_once(&truth) && cell.front().changes() == 1, truth, cell.front().changes());
+        return cannot(
+            "records have no place for a mark, so that nobody can tell who changed them; the status says `marker: false`",
+        );
     }
     let truth = cell.truth().await;
     ensure!(done_once(&truth) && cell.front().changes() == 1, truth, cell.front().changes());
@@ -202,6 +207,7 @@ pub async fn stale(cell: &mut Cell) -> Outcome {
         return nothing("a handoff has no revision; the engine waits before it believes that there is none");
     }
     let before = cell.must_read().await?;
+    cell.front().keep_what_was_said();
     let wrote = cell.write(cell.order(&before)?).await;
     ensure!(matches!(wrote, Wrote::Answered(_)), wrote);
     cell.front().on(On::Read, Fault::Stale);

@@ -190,6 +190,20 @@ impl Front {
         }
     }
 
+    /// From now on this is answered to all such requests, until [`Front::heal`].
+    pub fn always(&self, meets: impl Fn(&Asked) -> bool + Send + Sync + 'static, answer: Answer) {
+        if let Proxy::Http(proxy) = &self.proxy {
+            proxy.on(When::any().that(meets), Then::Answer(answer));
+        }
+    }
+
+    /// What was answered until now is what [`Fault::Stale`] answers, whatever is answered meanwhile.
+    pub fn keep_what_was_said(&self) {
+        if let Proxy::Http(proxy) = &self.proxy {
+            proxy.remember_no_more();
+        }
+    }
+
     /// No more faults.
     pub fn heal(&self) {
         match &self.proxy {

@@ -82,7 +82,9 @@ pub async fn done_by_hand_at_the_moment(cell: &mut Cell) -> Outcome {
     let wrote = cell.write(cell.order(&look)?).await;
     let truth = cell.truth().await;
     ensure!(truth.done && truth.words, wrote, truth);
-    unguarded(cell, truth.marks == 0, &["state", "evidence"], wrote, truth)
+    // Where no mark tells whose it is, a yes is taken for ours.
+    let guarded = truth.marks == 0 && (cell.place.is_marked() || !matches!(wrote, Wrote::Answered(_)));
+    unguarded(cell, guarded, &["state", "evidence"], wrote, truth)
 }
 
 /// What happens at the very moment is either refused, or declared as beyond the protection.

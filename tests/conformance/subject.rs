@@ -172,6 +172,11 @@ pub trait Place: Send + Sync {
     fn digest(&self, _release: &Release) -> Option<String> {
         None
     }
+    /// Whether the step leaves our mark behind. Where it does not, [`Truth::marks`] is how often it was we who did it, as the
+    /// product's own records tell.
+    fn is_marked(&self) -> bool {
+        true
+    }
     /// The tracker's word for a release that may be approved, and for one that is.
     fn words(&self) -> (&'static str, &'static str) {
         ("InReview", "Approved")

@@ -90,6 +90,11 @@ impl Form {
         lines.filter(|(_, fenced)| !fenced).filter_map(|(line, _)| link(line)).take(ENTRIES_MAX).collect()
     }
 
+    /// The links anywhere in the text, likewise.
+    pub(in crate::providers) fn all_links(&self) -> Vec<EvidenceLink> {
+        lines(&self.text).filter(|(_, fenced)| !fenced).filter_map(|(line, _)| link(line)).take(ENTRIES_MAX).collect()
+    }
+
     /// Adds our link behind the others below a heading, which is made where it is missing.
     pub(in crate::providers) fn add_link(&mut self, heading: &str, link: &Link<'_>) {
         let line = link.line();
@@ -191,7 +196,8 @@ pub(in crate::providers) struct Link<'a> {
 }
 
 impl Link<'_> {
-    fn line(&self) -> String {
+    /// The line that says it, mark included.
+    pub(in crate::providers) fn line(&self) -> String {
         let Link { bundle, digest, url, marker } = self;
         let comment = comment(Step::AttachEvidence, marker);
         format!("- [{}](<{}>) `{digest}` {comment}", escape(bundle), url.replace('>', "%3E").replace('<', "%3C"))

@@ -3,13 +3,15 @@
 //! [`Reader`] has `get` and nothing else; governance, archive and every other read go through it. [`Writer`] takes a
 //! [`Permit`] by value for each change. Both send [`Request`]s only, which the allow-list alone makes.
 //!
-//! **Guarantees:** one request per call. The timeout covers everything from connecting to the last byte. Of a body at most
-//! [`BODY_MAX`] and one piece are held.
+//! **Guarantees:** one request per call; where credentials have to be fetched, one more to fetch them, and a read that was refused
+//! with kept ones is sent once more with new ones, which a change never is. The timeout covers everything from connecting to
+//! the last byte. Of a body at most [`BODY_MAX`] and one piece are held.
 
 use super::Dialect;
+use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
 use super::table::Request;
-use super::transport::{Body, Incoming, NoReply, Outgoing, Seal, Transport};
+use super::transport::{Body, Incoming, NoReply, Outgoing, Transport};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::guard::Endpoint;
 use crate::providers::limits::{Entered, Limits};
@@ -66,7 +68,7 @@ struct Wire {
     endpoint: Endpoint,
     headers: HeaderMap,
     dialect: &'static Dialect,
-    seal: Arc<dyn Seal>,
+    particulars: Particulars,
     limits: Arc<Limits>,
 }
 
@@ -82,12 +84,14 @@ pub(in crate::providers) struct Writer(Arc<Wire>);
 pub(in crate::providers) fn build(
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
-    headers: HeaderMap,
-    dialect: &'static Dialect,
-    seal: Arc<dyn Seal>,
+    mut headers: HeaderMap,
+    (dialect, particulars): (&'static Dialect, Particulars),
     limits: Arc<Limits>,
 ) -> (Reader, Writer) {
-    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, seal, limits });
+    for (name, value) in particulars.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let wire = Arc::new(Wire { transport, endpoint, headers, dialect, particulars, limits });
     (Reader(wire.clone()), Writer(wire))
 }
 
@@ -203,14 +207,52 @@ impl Writer {
         condition: Condition<'_>,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
+        let deadline = Instant::now() + self.0.limits.timeout();
+        self.write_by(deadline, permit, request, condition, understand).await.0
+    }
+
+    /// Likewise, to be over by the deadline of the call that it is a part of. The place is handed back, for a look at what was
+    /// changed: whoever gave it up would have to wait behind others for another.
+    pub(in crate::providers) async fn write_by<T>(
+        &self,
+        deadline: Instant,
+        permit: Permit,
+        request: Request,
+        condition: Condition<'_>,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> (Came<T>, Option<Entered<'_>>) {
+        let not_sent = |held_back| Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         let mut entered = match self.0.limits.enter_with(permit) {
             Ok(entered) => entered,
-            Err(held_back) => return Came::Failure(Failure { fate: Fate::NotSent, why: held_back }),
+            Err(held_back) => return (not_sent(held_back), None),
         };
         if let Err(held_back) = entered.may_send() {
-            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
+            return (not_sent(held_back), None);
         }
-        self.0.exchange(request, condition, entered.deadline(), false, understand).await
+        let deadline = deadline.min(entered.deadline());
+        let came = self.0.exchange(request, condition, deadline, false, understand).await;
+        (came, Some(entered))
+    }
+}
+
+/// The way by which credentials are fetched: the connection's own, without its credentials.
+pub(in crate::providers) struct Login<'a>(&'a Wire);
+
+impl Login<'_> {
+    /// One POST with an `Authorization` of its own.
+    pub(in crate::providers) async fn post(self, request: Request, authorization: HeaderValue) -> Came<Success> {
+        let Some(mut prepared) = self.0.prepare(&request, Condition::None) else {
+            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+        };
+        prepared.authorize(authorization);
+        let came = self.0.talk(prepared).await;
+        self.0.limits.meter().count(request.verb(), came.class());
+        came
+    }
+
+    /// The time by which credentials end.
+    pub(in crate::providers) fn now(&self) -> jiff::Timestamp {
+        self.0.transport.now()
     }
 }
 
@@ -225,10 +267,7 @@ impl Wire {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         let (verb, record) = (request.verb(), request.record());
-        let Some(prepared) = self.prepare(request, condition) else {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        };
-        let came = match tokio::time::timeout_at(deadline, self.talk(prepared)).await {
+        let came = match tokio::time::timeout_at(deadline, self.authorized(&request, condition)).await {
             Ok(Came::Success(reply)) => match understand(reply) {
                 Some(understood) => Came::Success(understood),
                 None => Came::Failure(Failure::unknown(Trouble::NotUnderstood)),
@@ -253,7 +292,7 @@ impl Wire {
         if !matches!(verb, Verb::Get | Verb::Head) {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
-        let Some(prepared) = self.prepare(request, Condition::None) else {
+        let Some(prepared) = self.prepare(&request, Condition::None) else {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         };
         let came = match tokio::time::timeout_at(deadline, self.hear(prepared)).await {
@@ -281,8 +320,33 @@ impl Wire {
         reply::retry_after(value, || self.transport.now())
     }
 
+    /// Sends a request with what authorizes it. A read for which kept credentials no longer do is sent once more.
+    async fn authorized(&self, request: &Request, condition: Condition<'_>) -> Came<Success> {
+        let mut again = request.verb() == Verb::Get;
+        loop {
+            let Some(mut prepared) = self.prepare(request, condition) else {
+                return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+            };
+            let Some(credentials) = &self.particulars.credentials else { return self.talk(prepared).await };
+            let authorization = match credentials.authorization(Login(self)).await {
+                Ok(authorization) => authorization,
+                // Whatever became of the request for credentials, this one was not sent.
+                Err(Failure { why, .. }) => return Came::Failure(Failure { fate: Fate::NotSent, why }),
+            };
+            prepared.authorize(authorization.clone());
+            let came = self.talk(prepared).await;
+            if !matches!(&came, Came::Failure(failure) if failure.why.trouble == Trouble::Unauthorized) {
+                return came;
+            }
+            credentials.refused(&authorization);
+            if !std::mem::take(&mut again) {
+                return came;
+            }
+        }
+    }
+
     /// The request as it goes out, or None where the endpoint and the path make no URL, or a condition no header.
-    fn prepare(&self, request: Request, condition: Condition<'_>) -> Option<Outgoing> {
+    fn prepare(&self, request: &Request, condition: Condition<'_>) -> Option<Outgoing> {
         let mut headers = self.headers.clone();
         match condition {
             Condition::None => {}
@@ -304,7 +368,11 @@ impl Wire {
             Verb::Post => Some(self.dialect.post),
         };
         headers.extend(media_type.map(|media_type| (CONTENT_TYPE, HeaderValue::from_static(media_type))));
-        Outgoing::new(self.endpoint.base(), request, headers)?.sealed(self.seal.as_ref(), self.transport.now())
+        let outgoing = Outgoing::new(self.endpoint.base(), request.clone(), headers)?;
+        match &self.particulars.seal {
+            Some(seal) => outgoing.sealed(seal.as_ref(), self.transport.now()),
+            None => Some(outgoing),
+        }
     }
 
     async fn talk(&self, request: Outgoing) -> Came<Success> {
@@ -315,6 +383,19 @@ impl Wire {
         };
         let retry_after = self.retry_after(&headers);
         let media = reply::Media::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+        if let (403 | 429, Some(Throttle { by_headers, by_words })) = (status, self.particulars.throttle) {
+            let mut wait = by_headers(&headers, self.transport.now());
+            if wait.is_none() && media == self.dialect.errors && !encoded {
+                wait = whole(length, body).await.ok().and_then(|body| by_words(&body));
+            }
+            let (trouble, retry_after) = match wait {
+                None if status == 403 => (Trouble::Forbidden, None),
+                _ => (Trouble::TooManyRequests, wait),
+            };
+            let (own, why) = (media == self.dialect.errors, Unreachable { trouble, retry_after });
+            return Came::Failure(Failure { fate: Fate::Said(status, own), why });
+        }
         if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);
         }
@@ -327,7 +408,6 @@ impl Wire {
             };
         }
         let own = if success { reply::Media::Json } else { self.dialect.errors };
-        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
         if media != own || encoded {
             return Came::Failure(Failure::said(status, Trouble::NotUnderstood));
         }

@@ -2,13 +2,15 @@
 //!
 //! In reading order: [`table`] holds the shape of an allow-list, from whose rows alone requests are made; [`client`] sends
 //! them through a [`transport`], of which `network` is the real one; [`reply`] says what a status, a media type and a
-//! `Retry-After` mean; [`json`] takes a body apart. What differs between products is their [`Dialect`].
+//! `Retry-After` mean; [`json`] takes a body apart. What differs between products is their [`Dialect`], and what few have,
+//! their [`particulars`].
 //!
 //! **Architecture invariant:** no module but `network` names the HTTP client.
 
 pub(super) mod client;
 pub(super) mod json;
 mod network;
+pub(super) mod particulars;
 pub(super) mod reply;
 pub(super) mod table;
 pub mod transport;
@@ -21,10 +23,11 @@ use super::limits::Limits;
 use super::{Refused, Surroundings};
 use client::{Reader, Writer};
 use network::Network;
+use particulars::Particulars;
 use reply::Media;
 use std::sync::Arc;
+use transport::Seal;
 use transport::Transport;
-use transport::{Seal, Unsealed};
 
 /// How a product speaks, where products differ.
 pub(super) struct Dialect {
@@ -67,11 +70,25 @@ pub(super) fn connect(
     dialect: &'static Dialect,
     surroundings: Surroundings,
 ) -> Result<(Reader, Writer, Arc<Limits>), Refused> {
+    connect_as(settings, endpoint, dialect, Particulars::default(), surroundings)
+}
+
+/// Likewise, with particulars.
+///
+/// # Errors
+/// The endpoint is refused, or a Secret does not hold what it should.
+pub(super) fn connect_as(
+    settings: &Settings,
+    endpoint: &str,
+    dialect: &'static Dialect,
+    particulars: Particulars,
+    surroundings: Surroundings,
+) -> Result<(Reader, Writer, Arc<Limits>), Refused> {
     let Surroundings { limits, lookup } = surroundings;
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
     let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
-    let (reader, writer) = client::build(network, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
+    let (reader, writer) = client::build(network, endpoint, headers, (dialect, particulars), limits.clone());
     Ok((reader, writer, limits))
 }
 
@@ -91,7 +108,8 @@ pub(super) fn connect_sealed(
     let mut headers = client::headers(settings, dialect)?;
     headers.remove(http::header::AUTHORIZATION);
     let network = Arc::new(Network::new(settings, lookup, &endpoint)?);
-    let (reader, _) = client::build(network, endpoint, headers, dialect, seal, limits.clone());
+    let particulars = Particulars { seal: Some(seal), ..Particulars::default() };
+    let (reader, _) = client::build(network, endpoint, headers, (dialect, particulars), limits.clone());
     Ok((reader, limits))
 }
 
@@ -109,7 +127,8 @@ pub(super) fn connect_over(
     let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
     let endpoint = checked(settings, endpoint)?;
     let headers = client::headers(settings, dialect)?;
-    let (reader, writer) = client::build(transport, endpoint, headers, dialect, Arc::new(Unsealed), limits.clone());
+    let (reader, writer) =
+        client::build(transport, endpoint, headers, (dialect, Particulars::default()), limits.clone());
     Ok((reader, writer, limits))
 }
 

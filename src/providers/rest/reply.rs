@@ -3,6 +3,7 @@
 use super::Dialect;
 use crate::closure::snapshot::{Observation, Revision, Trouble, Unreachable};
 use crate::providers::limits::RETRY_AFTER_MAX;
+use crate::providers::meter::Class;
 use crate::roles::WriteReply;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -38,6 +39,23 @@ impl<R> Came<(R, Revision)> {
             Came::Problem(_) => WriteReply::Refused,
             Came::Failure(failure) if failure.nothing_applied() => WriteReply::NotApplied(failure.why),
             Came::Failure(Failure { why, .. }) => WriteReply::Unknown(why),
+        }
+    }
+}
+
+impl<T> Came<T> {
+    /// How it is counted.
+    pub(in crate::providers) fn class(&self) -> Class {
+        match self {
+            Came::Success(_) => Class::Success,
+            Came::Problem(_) => Class::Answered,
+            Came::Failure(failure) => match failure.why.trouble {
+                Trouble::Unauthorized => Class::Unauthorized,
+                Trouble::Forbidden => Class::Forbidden,
+                Trouble::TooManyRequests => Class::TooManyRequests,
+                Trouble::NotUnderstood => Class::NotUnderstood,
+                Trouble::Unavailable | Trouble::HeldBack | Trouble::Stale => Class::Unavailable,
+            },
         }
     }
 }

@@ -57,7 +57,7 @@ pub(in crate::providers) enum Fill<'a> {
 }
 
 /// A request that the table allows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::providers) struct Request {
     verb: Verb,
     path: String,

@@ -12,7 +12,7 @@ use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Verb;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use std::fmt;
 use url::Url;
@@ -46,6 +46,11 @@ impl Outgoing {
         Some(self)
     }
 
+    /// Puts an `Authorization` in the place of the one there is.
+    pub(super) fn authorize(&mut self, authorization: HeaderValue) {
+        self.headers.insert(AUTHORIZATION, authorization);
+    }
+
     /// The method.
     #[must_use]
     pub fn verb(&self) -> Verb {
@@ -75,15 +80,6 @@ impl Outgoing {
 pub(in crate::providers) trait Seal: Send + Sync {
     /// The address with what is added to its query. None where it cannot be made.
     fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, now: Timestamp) -> Option<Url>;
-}
-
-/// For systems that are shown a header, or nothing.
-pub(super) struct Unsealed;
-
-impl Seal for Unsealed {
-    fn seal(&self, _verb: Verb, address: Url, _headers: &mut HeaderMap, _now: Timestamp) -> Option<Url> {
-        Some(address)
-    }
 }
 
 impl fmt::Debug for Outgoing {

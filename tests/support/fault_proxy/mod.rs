@@ -26,6 +26,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rules::Rule;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -119,6 +120,8 @@ struct Shared {
     log: Mutex<Vec<Seen>>,
     /// The last reply to each GET, for [`Then::Stale`].
     remembered: Mutex<HashMap<String, Held>>,
+    /// No reply is remembered any more.
+    full: AtomicBool,
 }
 
 /// How long a test waits for what is to come, before it fails: far longer than anything should take on a busy machine.
@@ -151,6 +154,7 @@ impl FaultProxy {
             rules: Mutex::default(),
             log: Mutex::default(),
             remembered: Mutex::default(),
+            full: AtomicBool::new(false),
         });
         let router = Router::new().fallback(handle).with_state(shared.clone());
         let service = router.into_make_service_with_connect_info::<Knife>();
@@ -184,6 +188,11 @@ impl FaultProxy {
     pub fn writes(&self) -> Vec<Seen> {
         let read = |seen: &Seen| matches!(&*seen.asked.method, "GET" | "HEAD" | "OPTIONS");
         self.log().into_iter().filter(|seen| seen.served.is_some() && !read(seen)).collect()
+    }
+
+    /// What [`Then::Stale`] answers is from now on what it would answer now.
+    pub fn remember_no_more(&self) {
+        self.shared.full.store(true, Ordering::Relaxed);
     }
 
     /// Forgets the log.
@@ -325,7 +334,10 @@ impl Shared {
         }
         let held = Held { status, headers, body: response.bytes().await? };
         if asked.method == "GET" {
-            lock(&self.remembered).insert(asked.path.clone(), held.clone());
+            let mut remembered = lock(&self.remembered);
+            if !self.full.load(Ordering::Relaxed) {
+                remembered.insert(asked.path.clone(), held.clone());
+            }
         }
         Ok(held)
     }

@@ -57,9 +57,7 @@ async fn an_app_gets_a_token_for_its_installation() {
     let now = jiff::Timestamp::now().as_second();
     let claims = json!({"iat": now - 60, "exp": now + 300, "iss": APP.0.to_string()});
     let jwt = signed(&github, &claims).await;
-    // The description's subset has no path for it: Apps ask the emulation.
-    let app =
-        Http::new(github.behind.url(0)).with("user-agent", "test").with("authorization", &format!("Bearer {jwt}"));
+    let app = Http::new(github.url()).with("user-agent", "test").with("authorization", &format!("Bearer {jwt}"));
     let token = app.post(&format!("/app/installations/{}/access_tokens", APP.1), &json!({})).await.expect(201);
     let token = token["token"].as_str().expect("a token").to_owned();
     let path = github.milestone("shop", "1.4").await;

@@ -22,8 +22,17 @@ pub(crate) fn order(step: Step) -> Verified {
     order_with(step, Vec::new(), "Approved")
 }
 
+/// Likewise, based on this look at its record.
+pub(crate) fn order_seen(step: Step, sighting: Sighting) -> Verified {
+    made(step, Vec::new(), "Approved", Some(sighting))
+}
+
 /// Likewise, with these evidence links on the tracker record and this word for approved.
 pub(super) fn order_with(step: Step, links: Vec<EvidenceLink>, approved: &str) -> Verified {
+    made(step, links, approved, None)
+}
+
+fn made(step: Step, links: Vec<EvidenceLink>, approved: &str, seen: Option<Sighting>) -> Verified {
     let text = str::to_owned;
     let body = handoff(Some("release-coordinators"));
     let release = Release { id: body.release_id, service: body.service.clone(), version: text("1") };
@@ -54,7 +63,7 @@ pub(super) fn order_with(step: Step, links: Vec<EvidenceLink>, approved: &str) -
         false => Progress::ToDo(text(word[0])),
     };
     let mut snapshot = Snapshot::default();
-    for sighting in sightings(links, &body.service, approved, done, progress) {
+    for sighting in sightings(links, &body.service, approved, done, progress).into_iter().chain(seen) {
         snapshot.take(sighting, 0);
     }
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
