@@ -48,10 +48,10 @@ pub struct GitHub {
 #[serde(rename_all = "camelCase")]
 pub struct App {
     /// The App's id: on its settings page.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), extend("format" = "int64"))]
     pub app_id: u64,
     /// The installation's id: the number at the end of its settings page's address.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), extend("format" = "int64"))]
     pub installation_id: u64,
     /// A private key of the App, in PEM, as GitHub made it.
     pub private_key_secret_ref: SecretKeyRef,

@@ -18,7 +18,7 @@ pub struct Smtp {
     pub host: String,
     /// Its port; left out: 465 for Tls, 587 for StartTls, 25 for None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int64"))]
     pub port: Option<u16>,
     /// How the connection is protected.
     #[serde(default)]
