@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, Gitea, Http, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{CloudEvents, Gitea, Http, Redmine, SecretKeyRef, Slack, Smtp};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -47,6 +47,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a repository in Gitea or Forgejo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitea: Option<Gitea>,
+    /// Issues of a project in Redmine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redmine: Option<Redmine>,
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
@@ -74,10 +77,11 @@ impl SystemConnectionSpec {
     /// Where the bearer token is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, cloud_events, slack, smtp, .. } = self;
+        let SystemConnectionSpec { http, gitea, redmine, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
+            redmine.as_ref().map(|redmine| &redmine.token_secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
@@ -284,7 +288,7 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field: those with an endpoint, and those without.
-const WITH_ENDPOINT: [&str; 4] = ["http", "gitea", "cloudEvents", "slack"];
+const WITH_ENDPOINT: [&str; 5] = ["http", "gitea", "redmine", "cloudEvents", "slack"];
 const WITHOUT_ENDPOINT: [&str; 1] = ["smtp"];
 
 fn connection_rules() -> Value {

@@ -7,12 +7,14 @@ pub mod cloud_events;
 pub mod gitea;
 pub mod http;
 pub mod issues;
+pub mod redmine;
 pub mod slack;
 pub mod smtp;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use http::Http;
+pub use redmine::Redmine;
 pub use slack::Slack;
 pub use smtp::Smtp;
 

@@ -18,6 +18,7 @@ pub mod http;
 mod issues;
 pub mod limits;
 pub mod meter;
+pub mod redmine;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
@@ -25,7 +26,7 @@ mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, Gitea, Slack, Smtp};
+use crate::products::{CloudEvents, Gitea, Redmine, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -40,7 +41,7 @@ use std::time::Duration;
 pub struct Settings {
     /// The product, with what is particular to it.
     pub product: Product,
-    /// Sent as `Authorization: Bearer …`. White space at its ends is cut off; Secrets made from files often end in a line feed.
+    /// Sent as `Authorization: Bearer …`, or as whatever the product wants it to be. White space at its ends is cut off; Secrets made from files often end in a line feed.
     pub token: Option<SecretString>,
     /// The only certificate authorities trusted, in PEM; none means those of the operating system.
     pub ca_pem: Option<Vec<u8>>,
@@ -70,6 +71,8 @@ pub enum Product {
     },
     /// Issues of a repository in Gitea or Forgejo.
     Gitea(Box<Gitea>),
+    /// Issues of a project in Redmine.
+    Redmine(Box<Redmine>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
@@ -94,6 +97,7 @@ impl Product {
             Product::Http { .. } => state == http::APPROVED,
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
+            Product::Redmine(redmine) => state == redmine.statuses.approved,
             // They keep no tracker records.
             Product::CloudEvents(_) | Product::Slack(_) | Product::Smtp(_) => false,
         }
@@ -105,6 +109,7 @@ impl Product {
         match self {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
+            Product::Redmine(_) => "redmine",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
@@ -236,6 +241,7 @@ type Constructor = fn(&Settings, Surroundings) -> Result<Connected, Refused>;
 const PRODUCTS: &[(&str, Constructor)] = &[
     ("http", http::connect),
     ("gitea", gitea::connect),
+    ("redmine", redmine::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]

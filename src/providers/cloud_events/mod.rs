@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::rest::client::{Condition, Reader, Writer};
 use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Request};
-use super::rest::{self, Dialect};
+use super::rest::{self, Credentials, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, HandoffBody, Verified};
 use crate::closure::ids::System;
@@ -32,6 +32,8 @@ static STRUCTURED: Dialect = Dialect {
     post: "application/cloudevents+json; charset=utf-8",
     errors: Media::Other,
     is_own: |_| true,
+    is_conflict: rest::no_conflict,
+    credentials: Credentials::Bearer,
     says_all_in_status: true,
 };
 

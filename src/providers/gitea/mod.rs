@@ -18,7 +18,7 @@ use super::rest::client::{Condition, Reader, Success, Writer};
 use super::rest::reply::{Came, Fate, Media};
 use super::rest::table::{Fill, Row};
 use super::rest::transport::Transport;
-use super::rest::{self, Dialect};
+use super::rest::{self, Credentials, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::Verified;
 use crate::closure::ids::{Step, System, is_id};
@@ -42,6 +42,8 @@ static DIALECT: Dialect = Dialect {
     post: "application/json",
     errors: Media::Json,
     is_own: wire::is_own_error,
+    is_conflict: rest::no_conflict,
+    credentials: Credentials::Bearer,
     says_all_in_status: false,
 };
 

@@ -16,7 +16,7 @@ use super::rest::json::{self, NotTheContract};
 use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Request, Row};
 use super::rest::transport::Transport;
-use super::rest::{self, Dialect};
+use super::rest::{self, Credentials, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::{System, is_bundle, is_id};
@@ -44,6 +44,8 @@ pub(super) static DIALECT: Dialect = Dialect {
     post: "application/json",
     errors: Media::Problem,
     is_own: json::is_object,
+    is_conflict: rest::no_conflict,
+    credentials: Credentials::Bearer,
     says_all_in_status: false,
 };
 

@@ -25,6 +25,15 @@ use reply::Media;
 use std::sync::Arc;
 use transport::Transport;
 
+/// How the token is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// `Authorization: Bearer TOKEN`
+    Bearer,
+    /// A header of the product's own, in lower case, that holds the token alone.
+    Header(&'static str),
+}
+
 /// How a product speaks, where products differ.
 pub(super) struct Dialect {
     /// What it is asked to answer in.
@@ -37,8 +46,18 @@ pub(super) struct Dialect {
     pub(super) errors: Media,
     /// Whether a body of that type is an error of its own, and not of something on the way.
     pub(super) is_own: fn(&[u8]) -> bool,
+    /// Whether a body of its own says that somebody else's change came in between, where no status does: such a refusal is
+    /// taken for a 409.
+    pub(super) is_conflict: fn(u16, &[u8]) -> bool,
+    /// How it wants to be shown the token.
+    pub(super) credentials: Credentials,
     /// Whether a reply's status says all there is to say: its body is then not read, whatever it is.
     pub(super) says_all_in_status: bool,
+}
+
+/// For products that have a status for it.
+pub(super) fn no_conflict(_: u16, _: &[u8]) -> bool {
+    false
 }
 
 /// What reads and what writes, over the network. Sends nothing.

@@ -135,7 +135,9 @@ pub(in crate::providers) fn by_status(
 
 /// A 4xx in the media type of the system's own errors.
 pub(in crate::providers) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T> {
-    if (dialect.is_own)(body) {
+    if (dialect.is_conflict)(status, body) {
+        Came::Problem(409)
+    } else if (dialect.is_own)(body) {
         Came::Problem(status)
     } else {
         Came::Failure(Failure::said(status, Trouble::NotUnderstood))

@@ -13,7 +13,7 @@ use super::rest::client::{Condition, Reader, Writer};
 use super::rest::json::{self, NotTheContract};
 use super::rest::reply::{Came, Media};
 use super::rest::table::{Fill, Request};
-use super::rest::{self, Dialect};
+use super::rest::{self, Credentials, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::System;
@@ -30,6 +30,8 @@ static DIALECT: Dialect = Dialect {
     post: "application/json; charset=utf-8",
     errors: Media::Json,
     is_own: json::is_object,
+    is_conflict: rest::no_conflict,
+    credentials: Credentials::Bearer,
     says_all_in_status: false,
 };
 
