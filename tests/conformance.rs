@@ -57,7 +57,11 @@ macro_rules! adapters {
     };
 }
 
+#[path = "conformance/redmine_settings.rs"]
+mod redmine_settings;
+
 adapters! {
     gitea: Issues,
     http: Contract,
+    redmine: Project,
 }

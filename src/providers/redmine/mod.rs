@@ -374,7 +374,7 @@ impl Records {
             Err(Barred::Forbidden) => return nothing(),
         };
         let Some(request) = request else { return WriteReply::Refused };
-        let understand = |reply: Success| matches!(reply.status, 200 | 204).then_some(());
+        let understand = |reply: Success| (reply.status == 204).then_some(());
         let (came, mut turn) = turn.change(request, understand).await;
         match came {
             Came::Success(()) => {}

@@ -16,6 +16,7 @@ closer = Role.create!(name: 'Release closer', permissions: %i[view_issues edit_i
     WorkflowTransition.create!(role: closer, tracker: tracker, old_status: from, new_status: target)
   end
 end
+reader = Role.create!(name: 'Release reader', permissions: %i[view_issues])
 manager = Role.find_by_name('Manager')
 [review, checklist, release, queue].each do |tracker|
   IssueStatus.all.to_a.permutation(2) do |from, to|
@@ -53,9 +54,9 @@ fields = {
   # Is not the closer's to see.
   hidden: field('Hidden', 'string', everywhere, visible: false, roles: [manager])
 }
-puts JSON.generate(
+File.write('/data/paperwork.json', JSON.generate(
   fields: fields.transform_values(&:id),
   trackers: { review: review.id, checklist: checklist.id, release: release.id, queue: queue.id },
   statuses: IssueStatus.all.to_h { |status| [status.name, status.id] },
-  role: closer.id
-)
+  roles: { closer: closer.id, reader: reader.id }
+))
