@@ -382,8 +382,8 @@ impl Records {
             Came::Failure(failure) => return Came::<(R, Revision)>::Failure(failure).write_reply(),
         }
         match turn.get(after, |reply| wire::issue(&reply.body).ok()).await {
-            // It is what it was, the time of its last change included: the yes was none.
-            Came::Success(issue) if issue.revision == before.revision => nothing(),
+            // It is what it was: the yes was none. Redmine takes down a time of change even then.
+            Came::Success(issue) if issue.content == before.content => nothing(),
             Came::Success(issue) => WriteReply::Answered(view(&issue, redmine), issue.revision),
             other => WriteReply::Unknown(trouble(other)),
         }

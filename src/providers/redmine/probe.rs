@@ -59,8 +59,13 @@ fn failed<T>(came: Came<T>) -> Stop {
     }
 }
 
-fn is_forbidden<T>(came: &Came<T>) -> bool {
-    matches!(came, Came::Failure(failure) if matches!(failure.fate, Fate::Said(403, _)))
+/// Whether the answer has this status, whoever gave it.
+fn said<T>(came: &Came<T>, status: u16) -> bool {
+    match came {
+        Came::Success(_) => false,
+        Came::Problem(said) => *said == status,
+        Came::Failure(failure) => matches!(failure.fate, Fate::Said(said, _) if said == status),
+    }
 }
 
 /// A setting's field, and the setting's name.
@@ -120,8 +125,8 @@ impl Sources {
         match self.ask(&rows::USER, &[], |reply| wire::user(&reply.body).ok()).await? {
             Came::Success(user) => Ok(user),
             // It shows everybody who comes with a good key who they are.
-            came if is_forbidden(&came) => unfit("redmine.endpoint", REST_OFF),
-            Came::Problem(404) => unfit("redmine.endpoint", NO_REDMINE),
+            came if said(&came, 403) => unfit("redmine.endpoint", REST_OFF),
+            came if said(&came, 404) => unfit("redmine.endpoint", NO_REDMINE),
             came => Err(failed(came)),
         }
     }
@@ -129,9 +134,11 @@ impl Sources {
     async fn project(&self, written: bool) -> Result<Project, Stop> {
         match self.ask(&rows::PROJECT, &[], |reply| wire::project(&reply.body).ok()).await? {
             Came::Success(project) if written && !project.is_open() => unfit("redmine.project", CLOSED),
+            // Whose issues one may not see, of that one does not see the trackers either.
+            Came::Success(project) if project.has_no_trackers() => unfit("redmine.project", NO_ISSUES),
             Came::Success(project) => Ok(project),
             Came::Problem(404) => unfit("redmine.project", NO_PROJECT),
-            came if is_forbidden(&came) => unfit("redmine.project", NOT_LET_IN),
+            came if said(&came, 403) => unfit("redmine.project", NOT_LET_IN),
             came => Err(failed(came)),
         }
     }
@@ -185,7 +192,7 @@ impl Sources {
         let fills = [("tracker", Fill::Number(tracker)), ("offset", Fill::Number(0))];
         let issues = match self.ask(&rows::SAMPLE, &fills, |reply| wire::issues(&reply.body).ok()).await? {
             Came::Success((issues, _)) => issues,
-            came if is_forbidden(&came) => return unfit("redmine.project", NO_ISSUES),
+            came if said(&came, 403) => return unfit("redmine.project", NO_ISSUES),
             came => return Err(failed(came)),
         };
         // The latest: fields come and go, and the next record will be as that one is.

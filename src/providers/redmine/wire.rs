@@ -67,6 +67,8 @@ pub(super) struct Issue {
     /// Of everything that is compared, and of the time of its last change. Redmine has a version of its own for this
     /// (`lock_version`) and tells nobody what it is.
     pub(super) revision: Revision,
+    /// Of everything that is compared, whenever that was changed.
+    pub(super) content: String,
 }
 
 impl Issue {
@@ -95,10 +97,10 @@ fn understood(wire: IssueWire) -> Option<Issue> {
     let description = description.unwrap_or_default();
     let at = (&milestone.id, &milestone.title, &subject, &description);
     let all = serde_json::to_vec(&(project.id, &tracker.name, status.id, &status.name, at, &fields)).ok()?;
-    let digest = hex::encode(&Sha256::digest(all)[..12]);
-    let revision = Revision(format!("{}-{digest}", cut(&wire.updated_on)));
+    let content = hex::encode(&Sha256::digest(all)[..12]);
+    let revision = Revision(format!("{}-{content}", cut(&wire.updated_on)));
     let (tracker, allowed) = (tracker.name, wire.allowed_statuses);
-    Some(Issue { id, tracker, status, milestone, subject, description, fields, allowed, revision })
+    Some(Issue { id, tracker, status, milestone, subject, description, fields, allowed, revision, content })
 }
 
 /// A value as one text: fields of several values are no place for what is compared, and show them all.
@@ -187,6 +189,11 @@ impl Project {
     /// Whether something can be changed there.
     pub(super) fn is_open(&self) -> bool {
         self.status == OPEN
+    }
+
+    /// Whether it shows none at all.
+    pub(super) fn has_no_trackers(&self) -> bool {
+        self.trackers.is_empty()
     }
 
     /// The id of a tracker that it has.
