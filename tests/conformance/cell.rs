@@ -28,6 +28,7 @@ pub enum Verdict {
 pub type Outcome = Result<Verdict, String>;
 
 /// A look at a record, whatever its role.
+#[allow(clippy::large_enum_variant, reason = "there are few, and none is kept")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     /// It is there.
