@@ -22,18 +22,25 @@ fn repository() -> &'static Path {
 fn patches() -> Vec<PathBuf> {
     let folder = std::fs::read_dir(repository().join("proofs/mutants")).expect("the folder of faults");
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    // In the order of their numbers.
+    files.sort_by_key(|file| (number(file).len(), file.clone()));
     assert!(files.iter().all(|file| file.extension().is_some_and(|end| end == "patch")), "{files:?}");
     files
+}
+
+/// What a file's name begins with.
+fn number(file: &Path) -> String {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    name.split('-').next().unwrap_or_default().to_owned()
 }
 
 /// Reads the lines before the diff: each is a field, and there is no other.
 fn read(file: &Path) -> Result<Fault, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let number = name.split('-').next().unwrap_or_default();
-    if number.len() != 2 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("its name begins with two digits and a dash".to_owned());
+    let number = number(file);
+    if !(2..=3).contains(&number.len()) || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("its name begins with two or three digits and a dash".to_owned());
     }
     let (head, diff) = text.split_once("\n\n").ok_or("an empty line stands before the diff")?;
     if !diff.starts_with("diff --git a/") {
@@ -67,7 +74,7 @@ fn every_fault_says_what_it_is_and_applies() {
     let mut numbers = BTreeSet::new();
     for file in &patches {
         let fault = read(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-        assert!(numbers.insert(fault.name[..2].to_owned()), "{}: its number is taken", fault.name);
+        assert!(numbers.insert(number(file)), "{}: its number is taken", fault.name);
         let check =
             Command::new("git").args(["apply", "--check"]).arg(file).current_dir(repository()).output().unwrap();
         assert!(check.status.success(), "{}: {}", fault.name, String::from_utf8_lossy(&check.stderr));
