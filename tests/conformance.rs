@@ -53,6 +53,9 @@ macro_rules! adapters {
     };
 }
 
+#[path = "conformance/redmine_settings.rs"]
+mod redmine_settings;
+
 #[test]
 fn no_adapter_is_able_to_deploy_to_approve_or_to_delete() {
     for adapter in adapters() {
@@ -78,6 +81,7 @@ adapters! {
     gitea: Issues with gitea_forms,
     github: Hub,
     http: Contract,
+    redmine: Project,
     slack: Channels,
     #[cfg(feature = "smtp")]
     smtp: Mails,

@@ -6,7 +6,7 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Redmine, SecretKeyRef, Slack, Smtp};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -50,6 +50,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a repository in GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github: Option<GitHub>,
+    /// Issues of a project in Redmine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redmine: Option<Redmine>,
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
@@ -85,11 +88,12 @@ impl SystemConnectionSpec {
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, github, cloud_events, slack, smtp, .. } = self;
+        let SystemConnectionSpec { http, gitea, github, redmine, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
             github.as_ref().and_then(GitHub::secret_ref),
+            redmine.as_ref().map(|redmine| &redmine.token_secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
@@ -304,12 +308,14 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 8] = ["http", "gitea", "github", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
+const PRODUCTS: [&str; 9] =
+    ["http", "gitea", "github", "redmine", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
 /// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 8] = [
+const ENDPOINTS: [&[&str]; 9] = [
     &["http"],
     &["gitea"],
     &["github"],
+    &["redmine"],
     &["objectStore", "s3"],
     &["objectStore", "gcs"],
     &["objectStore", "azure"],

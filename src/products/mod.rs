@@ -10,6 +10,7 @@ pub mod http;
 pub mod issues;
 pub mod nats;
 pub mod object_store;
+pub mod redmine;
 pub mod slack;
 pub mod smtp;
 
@@ -19,6 +20,7 @@ pub use github::GitHub;
 pub use http::Http;
 pub use nats::Nats;
 pub use object_store::ObjectStore;
+pub use redmine::Redmine;
 pub use slack::Slack;
 pub use smtp::Smtp;
 

@@ -22,6 +22,7 @@ pub mod meter;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod object_store;
+pub mod redmine;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
@@ -29,7 +30,7 @@ pub mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Redmine, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -45,8 +46,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The product, with what is particular to it.
     pub product: Product,
-    /// Sent as `Authorization: Bearer …`; of a GitHub App, what such a token is fetched with: its private key. White space at its
-    /// ends is cut off; Secrets made from files often end in a line feed.
+    /// Sent as `Authorization: Bearer …`, or as the product wants it; of a GitHub App, what such a token is fetched with: its private
+    /// key. White space at its ends is cut off; Secrets made from files often end in a line feed.
     pub token: Option<SecretString>,
     /// The only certificate authorities trusted, in PEM; none means those of the operating system.
     pub ca_pem: Option<Vec<u8>>,
@@ -117,6 +118,8 @@ pub enum Product {
     /// Issues of a repository in GitHub.
     #[serde(rename = "github")]
     GitHub(Box<GitHub>),
+    /// Issues of a project in Redmine.
+    Redmine(Box<Redmine>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
@@ -146,6 +149,7 @@ impl Product {
             // A value below a heading: whatever people write there.
             Product::Gitea(_) => true,
             Product::GitHub(github) => github.label_of(state).is_some(),
+            Product::Redmine(redmine) => state == redmine.statuses.approved,
             // They keep no tracker records.
             Product::ObjectStore(_)
             | Product::Nats(_)
@@ -162,6 +166,7 @@ impl Product {
             Product::Http { .. } => "http",
             Product::Gitea(_) => "gitea",
             Product::GitHub(_) => "github",
+            Product::Redmine(_) => "redmine",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
@@ -305,6 +310,7 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("http", http::connect),
     ("gitea", gitea::connect),
     ("github", github::connect),
+    ("redmine", redmine::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]

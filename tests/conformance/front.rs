@@ -54,6 +54,8 @@ pub struct Front {
     proxy: Proxy,
     is_write: fn(&Asked) -> bool,
     own: fn(u16) -> Answer,
+    /// Whether the reply to a change has a body that could be spoilt.
+    bodies: bool,
 }
 
 /// Whatever speaks the server's language.
@@ -72,20 +74,20 @@ impl Front {
     /// In front of the server at this URL; its errors are JSON, and all but GET and HEAD are changes.
     pub async fn before(upstream: &str) -> Front {
         let is_write = |asked: &Asked| !matches!(&*asked.method, "GET" | "HEAD");
-        Front { proxy: Proxy::Http(FaultProxy::before(upstream).await), is_write, own: Answer::status }
+        Front { proxy: Proxy::Http(FaultProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
     }
 
     /// In front of a NATS server at this address; what is published to a subject that `is_write` is a change.
     #[cfg(feature = "nats")]
     pub async fn before_nats(upstream: &str, is_write: fn(&Asked) -> bool) -> Front {
-        Front { proxy: Proxy::Nats(NatsProxy::before(upstream).await), is_write, own: Answer::status }
+        Front { proxy: Proxy::Nats(NatsProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
     }
 
     /// In front of a mail server at this address; a mail's text is a change.
     #[cfg(feature = "smtp")]
     pub async fn before_smtp(upstream: &str) -> Front {
         let is_write = |asked: &Asked| asked.method == "TEXT";
-        Front { proxy: Proxy::Smtp(SmtpProxy::before(upstream).await), is_write, own: Answer::status }
+        Front { proxy: Proxy::Smtp(SmtpProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
     }
 
     /// Why this happens to nobody who speaks the server's language, if so.
@@ -114,6 +116,12 @@ impl Front {
     /// The same, with another word for an error.
     pub fn with_errors(self, own: fn(u16) -> Answer) -> Front {
         Front { own, ..self }
+    }
+
+    /// The same, where the reply to a change has no body.
+    #[allow(dead_code, reason = "most products have one")]
+    pub fn without_bodies(self) -> Front {
+        Front { bodies: false, ..self }
     }
 
     /// The same, where other requests change something.
@@ -154,6 +162,10 @@ impl Front {
             }
             Fault::Slow(gate) => Then::HoldAfter(gate),
             Fault::Stale => Then::Stale,
+            // A 204 ends with its head. Something on the way that has a body instead is garbage all the same.
+            Fault::Garbage if on == On::Write && !self.bodies => {
+                Then::AnswerAfter((self.own)(200).body("\0{]<html> not this"))
+            }
             Fault::Garbage => Then::Garbage,
             Fault::Torn => Then::Truncate(20),
             Fault::Elsewhere => Then::Answer(Answer::redirect(301, &format!("{}{ELSEWHERE}", self.url()))),

@@ -21,7 +21,7 @@ pub use rows::allow_list;
 use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
 use super::rest::particulars::{Credentials, Particulars, Throttle};
-use super::rest::reply::{Came, Media};
+use super::rest::reply::Came;
 use super::rest::table::{Fill, Request, Row};
 use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
@@ -37,15 +37,8 @@ use std::sync::Arc;
 use tokio::time::timeout_at;
 use wire::Comment;
 
-static DIALECT: Dialect = Dialect {
-    accept: "application/vnd.github+json",
-    patch: "application/json",
-    post: "application/json",
-    errors: Media::Json,
-    is_own: wire::is_own_error,
-    says_all_in_status: false,
-    really: |status, _| status,
-};
+static DIALECT: Dialect =
+    Dialect { accept: "application/vnd.github+json", is_own: wire::is_own_error, ..Dialect::PLAIN };
 
 const HEADERS: &[(&str, &str)] = &[("x-github-api-version", "2022-11-28")];
 

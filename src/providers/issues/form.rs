@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Longest value that is compared, in bytes; of a longer one this much is shown.
 const VALUE_MAX: usize = 256;
 /// Most links, items or marks that are looked at in one text.
-const ENTRIES_MAX: usize = 1000;
+pub(in crate::providers) const ENTRIES_MAX: usize = 1000;
 /// What an issue form leaves below a heading that was not filled in.
 const NO_RESPONSE: &str = "_No response_";
 const MARK: &str = "<!-- releaseclosure:";
@@ -242,7 +242,7 @@ fn task(line: &str) -> Option<(bool, &str)> {
 }
 
 /// `- [bundle](url) digest`, and our mark where it is ours.
-fn link(line: &str) -> Option<EvidenceLink> {
+pub(in crate::providers) fn link(line: &str) -> Option<EvidenceLink> {
     let item = line.trim().strip_prefix(['-', '*', '+'])?.trim_start().strip_prefix('[')?;
     let (bundle, rest) = unescaped(item)?;
     let (url, rest) = match rest.strip_prefix("(<") {
@@ -268,13 +268,22 @@ fn link(line: &str) -> Option<EvidenceLink> {
     })
 }
 
-/// Our mark for a step. Everything that could end a comment, or a line, is percent-encoded.
-fn comment(step: Step, Marker { key, uid }: &Marker) -> String {
-    format!("{MARK}{step} key={} uid={} -->", encode(key), encode(uid))
+fn comment(step: Step, marker: &Marker) -> String {
+    format!("{MARK}{} -->", mark(step, marker))
 }
 
 fn marker_of(line: &str, step: Step) -> Option<Marker> {
-    let words = line.strip_prefix(MARK)?.strip_suffix(" -->")?;
+    marker_in(line.strip_prefix(MARK)?.strip_suffix(" -->")?, step)
+}
+
+/// Our mark for a step, as it stands in a comment or in a field of its own. Everything that could end a comment, or a line,
+/// is percent-encoded.
+pub(in crate::providers) fn mark(step: Step, Marker { key, uid }: &Marker) -> String {
+    format!("{step} key={} uid={}", encode(key), encode(uid))
+}
+
+/// The mark for a step that a field of its own holds.
+pub(in crate::providers) fn marker_in(words: &str, step: Step) -> Option<Marker> {
     let mut words = words.split(' ');
     let named = words.next()? == step.as_str();
     let key = decode(words.next()?.strip_prefix("key=")?)?;
@@ -344,7 +353,7 @@ fn one_line(text: &str) -> String {
     if value == NO_RESPONSE { String::new() } else { value.to_owned() }
 }
 
-fn cut(text: &str) -> &str {
+pub(in crate::providers) fn cut(text: &str) -> &str {
     let mut end = text.len().min(VALUE_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

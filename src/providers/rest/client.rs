@@ -7,11 +7,11 @@
 //! with kept ones is sent once more with new ones, which a change never is. The timeout covers everything from connecting to
 //! the last byte. Of a body at most [`BODY_MAX`] and one piece are held.
 
-use super::Dialect;
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
 use super::table::Request;
 use super::transport::{Body, Incoming, NoReply, Outgoing, Transport};
+use super::{Dialect, Shown};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::providers::guard::Endpoint;
 use crate::providers::limits::{Entered, Limits};
@@ -105,17 +105,24 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("releaseclosure/", env!("CARGO_PKG_VERSION"))));
     if let Some(token) = &settings.token {
-        headers.insert(AUTHORIZATION, bearer(token)?);
+        match dialect.token {
+            Shown::Bearer => headers.insert(AUTHORIZATION, bearer(token)?),
+            Shown::Header(name) => headers.insert(HeaderName::from_static(name), secret("", token)?),
+        };
     }
     Ok(headers)
 }
 
 pub(in crate::providers) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
+    secret("Bearer ", token)
+}
+
+fn secret(prefix: &str, token: &SecretString) -> Result<HeaderValue, Refused> {
     let token = token.expose_secret().trim_ascii();
     if !(1..=TOKEN_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Token);
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Refused::Token)?;
+    let mut value = HeaderValue::try_from(format!("{prefix}{token}")).map_err(|_| Refused::Token)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -142,7 +149,7 @@ impl Reader {
         if let Err(held_back) = entered.may_send() {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
-        self.read(request, entered.deadline(), false, understand).await
+        self.0.read(request, entered.deadline(), false, understand).await
     }
 
     /// One GET that needs no permit and whose success ends a lock-out.
@@ -155,7 +162,7 @@ impl Reader {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
         let deadline = Instant::now() + self.0.limits.timeout();
-        self.read(request, deadline, true, understand).await
+        self.0.read(request, deadline, true, understand).await
     }
 
     /// One GET or HEAD, of whose reply all is left to `understand`.
@@ -181,20 +188,6 @@ impl Reader {
             return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
         }
         self.0.ask(request, Instant::now() + self.0.limits.timeout(), true, understand).await
-    }
-
-    async fn read<T>(
-        &self,
-        request: Request,
-        deadline: Instant,
-        probe: bool,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> Came<T> {
-        if request.verb() != Verb::Get {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        }
-        let understand = |reply: Success| if reply.status == 200 { understand(reply) } else { None };
-        self.0.exchange(request, Condition::None, deadline, probe, understand).await
     }
 }
 
@@ -256,7 +249,78 @@ impl Login<'_> {
     }
 }
 
+impl Writer {
+    /// The turn of a change that is looked at before and after, with its permit.
+    ///
+    /// # Errors
+    /// Held back.
+    pub(in crate::providers) fn turn(&self, permit: Permit) -> Result<Turn<'_>, Unreachable> {
+        Ok(Turn { wire: &self.0, entered: self.0.limits.enter_with(permit)? })
+    }
+}
+
+/// One change, and the looks before and after it: all within one timeout, and without waiting in between.
+pub(in crate::providers) struct Turn<'a> {
+    wire: &'a Wire,
+    entered: Entered<'a>,
+}
+
+/// What is left of a turn after its change: looks.
+pub(in crate::providers) struct After<'a>(Turn<'a>);
+
+impl<'a> Turn<'a> {
+    /// A look before the change.
+    pub(in crate::providers) async fn get<T>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> Came<T> {
+        if let Err(held_back) = self.entered.may_send() {
+            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
+        }
+        self.wire.read(request, self.entered.deadline(), false, understand).await
+    }
+
+    /// The change: there is one. `understand` gets a reply with a 2xx status.
+    pub(in crate::providers) async fn change<T>(
+        mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> (Came<T>, After<'a>) {
+        if let Err(held_back) = self.entered.may_send() {
+            return (Came::Failure(Failure { fate: Fate::NotSent, why: held_back }), After(self));
+        }
+        let came = self.wire.exchange(request, Condition::None, self.entered.deadline(), false, understand).await;
+        (came, After(self))
+    }
+}
+
+impl After<'_> {
+    /// A look after the change.
+    pub(in crate::providers) async fn get<T>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> Came<T> {
+        self.0.get(request, understand).await
+    }
+}
+
 impl Wire {
+    async fn read<T>(
+        &self,
+        request: Request,
+        deadline: Instant,
+        probe: bool,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> Came<T> {
+        if request.verb() != Verb::Get {
+            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
+        }
+        let understand = |reply: Success| if reply.status == 200 { understand(reply) } else { None };
+        self.exchange(request, Condition::None, deadline, probe, understand).await
+    }
+
     /// Sends one request, understands what came, and lets limits and meter learn from it.
     async fn exchange<T>(
         &self,
@@ -406,6 +470,10 @@ impl Wire {
             } else {
                 Came::Problem(status)
             };
+        }
+        if status == 204 {
+            // There is no body, of whatever type.
+            return Came::Success(Success { status, etag: None, body: Vec::new() });
         }
         let own = if success { reply::Media::Json } else { self.dialect.errors };
         if media != own || encoded {

@@ -29,6 +29,15 @@ use std::sync::Arc;
 use transport::Seal;
 use transport::Transport;
 
+/// How the token is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// `Authorization: Bearer TOKEN`
+    Bearer,
+    /// A header of the product's own, in lower case, that holds the token alone.
+    Header(&'static str),
+}
+
 /// How a product speaks, where products differ.
 pub(super) struct Dialect {
     /// What it is asked to answer in.
@@ -41,9 +50,11 @@ pub(super) struct Dialect {
     pub(super) errors: Media,
     /// Whether a body of that type is an error of its own, and not of something on the way.
     pub(super) is_own: fn(&[u8]) -> bool,
+    /// How it wants to be shown the token.
+    pub(super) token: Shown,
     /// Whether a reply's status says all there is to say: its body is then not read, whatever it is.
     pub(super) says_all_in_status: bool,
-    /// The status that a reply with this body and a 2xx stands for: of a product that says in the body what went wrong.
+    /// The status that a reply with this body stands for: of a product that says in the body what went wrong.
     pub(super) really: fn(u16, &[u8]) -> u16,
 }
 
@@ -55,6 +66,7 @@ impl Dialect {
         post: "application/json",
         errors: Media::Json,
         is_own: json::is_object,
+        token: Shown::Bearer,
         says_all_in_status: false,
         really: |status, _| status,
     };

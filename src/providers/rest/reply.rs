@@ -153,8 +153,9 @@ pub(in crate::providers) fn by_status(
 
 /// A 4xx in the media type of the system's own errors.
 pub(in crate::providers) fn problem<T>(status: u16, dialect: &Dialect, body: &[u8]) -> Came<T> {
-    if (dialect.is_own)(body) {
-        Came::Problem(status)
+    let really = (dialect.really)(status, body);
+    if really != status || (dialect.is_own)(body) {
+        Came::Problem(really)
     } else {
         Came::Failure(Failure::said(status, Trouble::NotUnderstood))
     }

@@ -27,7 +27,7 @@ pub struct Row {
 
 /// A product's whole table: each row by its name, and all of them.
 macro_rules! table {
-    ($($name:ident: $system:ident $verb:ident $path:literal $body:literal, $purpose:literal;)*) => {
+    ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal;)*) => {
         $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose);)*
 
         /// Every row.

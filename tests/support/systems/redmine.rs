@@ -41,26 +41,61 @@ pub struct Redmine {
     pub admin: Http,
 }
 
+/// What `release.rb` made, by the names that it has there.
+pub struct Paperwork(Value);
+
+impl Paperwork {
+    /// The id of something.
+    pub fn id(&self, kind: &str, name: &str) -> i64 {
+        self.0[kind][name].as_i64().unwrap_or_else(|| panic!("no {kind} {name}: {}", self.0))
+    }
+}
+
 impl Redmine {
+    /// Starts one in which a team keeps its releases' paperwork, as `release.rb` makes it.
+    pub async fn with_paperwork() -> Option<(Redmine, Paperwork)> {
+        let built = require("redmine")?;
+        let redmine = Redmine::prepared(&built, true).await;
+        let made = std::fs::read_to_string(redmine.server.home().join("data/paperwork.json")).expect("it was made");
+        Some((redmine, Paperwork(serde_json::from_str(&made).expect("JSON"))))
+    }
+
     /// Starts one; none where it is not built.
     pub async fn start() -> Option<Redmine> {
         let built = require("redmine")?;
+        Some(Redmine::prepared(&built, false).await)
+    }
+
+    async fn prepared(built: &Path, paperwork: bool) -> Redmine {
         let mut server = Running::prepare("redmine", 1);
         let data = server.home().join("data");
         copy(&built.join("template"), &data).expect("the template can be copied");
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/redmine");
+        for script in ["release.rb", "one_at_a_time.rb"] {
+            std::fs::copy(scripts.join(script), data.join(script)).expect("it can be copied");
+        }
+        if paperwork {
+            run(built, server.home(), "/data/release.rb").await;
+        }
         let port = server.port(0).to_string();
         let launch = Launch::of(built.join("enter"))
             .arg(built.join("root"))
             .arg(&data)
             .env("LANG", "C.UTF-8")
             .env("RAILS_ENV", "production")
-            .env("RUBYOPT", "-rwebrick")
+            .env("RUBYOPT", "-r/data/one_at_a_time.rb")
             .args(["/usr/bin/rackup", "-E", "production", "-o", "127.0.0.1", "-p", &port, "-s", "webrick"]);
         let admin = Http::new(server.url(0)).with("x-redmine-api-key", ADMIN);
         let ready =
             async || admin.try_send("GET", "/users/current.json", "").await.is_ok_and(|reply| reply.status == 200);
         server.launch(launch, ready).await;
-        Some(Redmine { server, admin })
+        Redmine { server, admin }
+    }
+
+    /// Does what no API does: a line of Ruby inside.
+    pub async fn run(&self, ruby: &str) {
+        let built = require("redmine").expect("it runs");
+        run(&built, self.server.home(), ruby).await;
     }
 
     /// Its base URL.
@@ -109,6 +144,12 @@ impl Redmine {
     pub async fn edit_issue(&self, issue: i64, fields: &Value) -> Reply {
         self.admin.put(&format!("/issues/{issue}.json"), &json!({"issue": fields})).await
     }
+}
+
+async fn run(built: &Path, home: &Path, ruby: &str) {
+    let inside = Launch::of(built.join("enter")).arg(built.join("root")).arg(home.join("data")).env("LANG", "C.UTF-8");
+    let inside = inside.env("RAILS_ENV", "production").env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    inside.args(["/usr/bin/bundle", "exec", "rails", "runner", ruby]).finish(home).await;
 }
 
 fn id(made: &Value) -> i64 {
