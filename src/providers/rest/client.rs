@@ -7,6 +7,12 @@
 //! with kept ones is sent once more with new ones, which a change never is. The timeout covers everything from connecting to
 //! the last byte. Of a body at most [`BODY_MAX`] and one piece are held.
 
+mod attributes;
+mod login;
+mod turn;
+
+pub(in crate::providers) use login::Login;
+
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
 use super::table::Request;
@@ -228,84 +234,6 @@ impl Writer {
     }
 }
 
-/// The way by which credentials are fetched: the connection's own, without its credentials.
-pub(in crate::providers) struct Login<'a>(&'a Wire);
-
-impl Login<'_> {
-    /// One POST with an `Authorization` of its own.
-    pub(in crate::providers) async fn post(self, request: Request, authorization: HeaderValue) -> Came<Success> {
-        let Some(mut prepared) = self.0.prepare(&request, Condition::None) else {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        };
-        prepared.authorize(authorization);
-        let came = self.0.talk(prepared).await;
-        self.0.limits.meter().count(request.verb(), came.class());
-        came
-    }
-
-    /// The time by which credentials end.
-    pub(in crate::providers) fn now(&self) -> jiff::Timestamp {
-        self.0.transport.now()
-    }
-}
-
-impl Writer {
-    /// The turn of a change that is looked at before and after, with its permit.
-    ///
-    /// # Errors
-    /// Held back.
-    pub(in crate::providers) fn turn(&self, permit: Permit) -> Result<Turn<'_>, Unreachable> {
-        Ok(Turn { wire: &self.0, entered: self.0.limits.enter_with(permit)? })
-    }
-}
-
-/// One change, and the looks before and after it: all within one timeout, and without waiting in between.
-pub(in crate::providers) struct Turn<'a> {
-    wire: &'a Wire,
-    entered: Entered<'a>,
-}
-
-/// What is left of a turn after its change: looks.
-pub(in crate::providers) struct After<'a>(Turn<'a>);
-
-impl<'a> Turn<'a> {
-    /// A look before the change.
-    pub(in crate::providers) async fn get<T>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> Came<T> {
-        if let Err(held_back) = self.entered.may_send() {
-            return Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
-        }
-        self.wire.read(request, self.entered.deadline(), false, understand).await
-    }
-
-    /// The change: there is one. `understand` gets a reply with a 2xx status.
-    pub(in crate::providers) async fn change<T>(
-        mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> (Came<T>, After<'a>) {
-        if let Err(held_back) = self.entered.may_send() {
-            return (Came::Failure(Failure { fate: Fate::NotSent, why: held_back }), After(self));
-        }
-        let came = self.wire.exchange(request, Condition::None, self.entered.deadline(), false, understand).await;
-        (came, After(self))
-    }
-}
-
-impl After<'_> {
-    /// A look after the change.
-    pub(in crate::providers) async fn get<T>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> Came<T> {
-        self.0.get(request, understand).await
-    }
-}
-
 impl Wire {
     async fn read<T>(
         &self,
@@ -392,7 +320,7 @@ impl Wire {
                 return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
             };
             let Some(credentials) = &self.particulars.credentials else { return self.talk(prepared).await };
-            let authorization = match credentials.authorization(Login(self)).await {
+            let authorization = match credentials.authorization(Login::of(self)).await {
                 Ok(authorization) => authorization,
                 // Whatever became of the request for credentials, this one was not sent.
                 Err(Failure { why, .. }) => return Came::Failure(Failure { fate: Fate::NotSent, why }),
@@ -422,7 +350,10 @@ impl Wire {
             }
             Condition::Attributes(attributes) => {
                 for (name, value) in attributes {
-                    headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&escaped(value)).ok()?);
+                    headers.insert(
+                        HeaderName::from_static(name),
+                        HeaderValue::from_str(&attributes::escaped(value)).ok()?,
+                    );
                 }
             }
         }
@@ -495,20 +426,6 @@ impl Wire {
             Err(trouble) => Came::Failure(Failure::unknown(trouble)),
         }
     }
-}
-
-/// A value as CloudEvents' binary mode puts it into a header: spaces, quotation marks, percent signs and everything that is
-/// not printable ASCII as `%XX` (HTTP protocol binding 1.0.2, 3.1.3.2).
-fn escaped(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
 }
 
 /// Reads a body, up to [`BODY_MAX`]. More than that is not read, which closes the connection.
