@@ -11,8 +11,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## six systems, an API server and the operator on this machine: see a closure close and one halt
-	@./hack/demo
+demo: ## six systems, an API server and the operator on this machine: see a closure close and one halt; SYSTEMS=real: across products
+	@SYSTEMS='$(SYSTEMS)' ./hack/demo
 
 .PHONY: test
 test: ## format, lints and all tests; twenty to thirty minutes the first time, then seven to ten
@@ -48,6 +48,10 @@ crds: ## write crds/ anew from the Rust types
 .PHONY: controlplane
 controlplane: ## the API server that tests and demo use; five minutes the first time
 	@./tests/controlplane/build.sh
+
+.PHONY: test-systems
+test-systems: controlplane systems ## every adapter against its real product; a server that is not there fails
+	RELEASECLOSURE_SYSTEMS=required cargo test --locked --all-features --test systems --test conformance --test products
 
 .PHONY: systems
 systems: ## the real servers that adapters are tested against; fifteen to twenty-five minutes the first time
