@@ -35,6 +35,10 @@ impl Adapter for Project {
     fn against(&self) -> &'static str {
         "Redmine 5.0.4 (Debian)"
     }
+    /// It answers one request after the other, and slowly: whoever waits behind many would wait too long.
+    fn side_by_side(&self) -> usize {
+        2
+    }
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }

@@ -140,6 +140,10 @@ pub trait Adapter: Send + Sync {
     fn parts(&self) -> Vec<Part>;
     /// Its whole allow-list, as people read it: each line begins with the role, the verb and what it is about.
     fn sends(&self) -> Vec<String>;
+    /// How many cells are played at a time.
+    fn side_by_side(&self) -> usize {
+        6
+    }
     /// Cases that no other product has, behind all others.
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[]

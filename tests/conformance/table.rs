@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// So many cells are played at a time.
-const SIDE_BY_SIDE: usize = 6;
-
 const INTRODUCTION: &str = "# What every adapter passes\n\n\
     One suite for all adapters (`cargo test --test conformance`), each against the real product with a fault proxy in front of it.\n\
     In every cell all that was sent is compared with the adapter's allow-list as well, which stands below its table: nothing else\n\
@@ -33,7 +30,7 @@ pub async fn conforms(adapter: &dyn Adapter) {
         let number = row * parts_max() + column;
         ((row, column), cell(server, part, number, case).await)
     }));
-    let outcomes: BTreeMap<(usize, usize), Outcome> = played.buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let outcomes: BTreeMap<(usize, usize), Outcome> = played.buffer_unordered(adapter.side_by_side()).collect().await;
     let failed: Vec<String> = outcomes
         .iter()
         .filter_map(|((row, column), outcome)| {

@@ -30,7 +30,7 @@ impl Http {
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(30))
+            .timeout(Duration::from_secs(120))
             .build()
             .expect("a client");
         Http { client, base: base.into(), headers: Vec::new() }
