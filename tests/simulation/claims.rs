@@ -81,6 +81,7 @@ fn monotone(world: &World, history: &[&Stored], say: &mut impl FnMut(&'static st
             (
                 waiting,
                 steps,
+                status.alignment.as_ref().map(|alignment| alignment.digest.clone()),
                 reasons.collect::<Vec<_>>(),
                 status.observed_generation,
                 status.episode,
@@ -379,8 +380,7 @@ fn pauses(world: &World, say: &mut impl FnMut(&'static str, String)) {
             let last = history.next_back().filter(|stored| stored.pass == pair[0]).map_or(0, settled);
             let progressed = last > history.next_back().map_or(0, settled);
             // Reasons are those of waits and halts; all else has pauses of its own.
-            let waits = why.bytes().all(|byte| byte.is_ascii_alphabetic())
-                && why.starts_with(|first| char::is_uppercase(first));
+            let waits = why.bytes().all(|byte| byte.is_ascii_alphabetic()) && why.starts_with(char::is_uppercase);
             tries = if !waits || progressed { u32::from(waits) } else { tries + 1 };
             let since = before;
             let woken = |at: &(u64, u64)| *at > since && *at < next.started;
