@@ -102,6 +102,8 @@ impl Closing {
         if !acted {
             return None;
         }
+        let in_doubt = stored.1.outcomes[Step::NotifyCoordinator.index()] == Outcome::Intended;
+        state.history.breaks(Rule::L1Word, in_doubt && matches!(answer, Answer::Resume(Some(_))));
         let standing = if answer == Answer::Abandon { Standing::Abandoned } else { Standing::Working };
         self.store_object(state, replica, stored, standing);
         if answer != Answer::Abandon {

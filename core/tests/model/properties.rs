@@ -44,5 +44,6 @@ rules! {
     S9: "S9 nothing is announced while a halt is stored",
     S11: "S11 the stored trace verifies",
     S12: "S12 settled steps stay settled",
+    L1Word: "L1 a coordinator's word on the announcement settles the question",
     L2: "L2 no false halt: a halt is stored only where something disagreed",
 }
