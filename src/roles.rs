@@ -11,8 +11,10 @@
 //! [`Trouble::NotUnderstood`]: crate::closure::snapshot::Trouble::NotUnderstood
 
 use crate::closure::decide::{Delivery, Verified};
+use crate::closure::ids::System;
 use crate::closure::snapshot::{
-    BundleRecord, ChecklistRecord, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Unreachable,
+    BundleRecord, ChecklistRecord, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Trouble,
+    Unreachable,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -109,6 +111,61 @@ pub struct Abilities {
     pub can_look_up: bool,
 }
 
+impl Abilities {
+    /// Nothing to rely on: an adapter names what there is beyond it.
+    pub const NONE: Abilities = Abilities {
+        concurrency: None,
+        unguarded: &[],
+        marker: None,
+        carries: &[],
+        delivery: None,
+        window: None,
+        can_look_up: false,
+    };
+
+    /// Every field of the contract's record of a system. What a product may lack comes last: of a review the accepted
+    /// event, of a record that is written our mark.
+    #[must_use]
+    pub const fn all_fields(system: System) -> &'static [&'static str] {
+        match system {
+            System::Governance => &[
+                "id",
+                "version",
+                "state",
+                "release.id",
+                "release.service",
+                "release.version",
+                "milestone.id",
+                "milestone.title",
+                "evidence.bundle",
+                "evidence.digest",
+                "acceptedEvent.id",
+            ],
+            System::Archive => &["bundle", "digest", "release.id", "review.version", "artifacts", "url"],
+            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
+            System::Tracker => &[
+                "id",
+                "release.id",
+                "release.service",
+                "release.version",
+                "state",
+                "milestone.id",
+                "milestone.title",
+                "evidence",
+                "closure",
+            ],
+            System::Queue => &["id", "release.id", "review.version", "state", "closure"],
+            System::Intake => &[],
+        }
+    }
+
+    /// All fields but the one that a product may lack.
+    #[must_use]
+    pub fn fields_but_the_last(system: System) -> &'static [&'static str] {
+        Abilities::all_fields(system).split_last().map_or(&[], |(_, fields)| fields)
+    }
+}
+
 /// A place in a connection's limits: one request may be under way.
 ///
 /// Taken before the re-checks of a write, so that no waiting comes between re-check and write. Reads on the same
@@ -183,8 +240,10 @@ pub trait ReviewQueue: Send + Sync {
 /// Where the handoff is announced.
 #[async_trait]
 pub trait Intake: Send + Sync {
-    /// Asks whether a handoff with this key is there.
-    async fn handoff(&self, key: &str, held: Option<&Permit>) -> HandoffSighting;
+    /// Asks whether a handoff with this key is there. An intake whose [`Abilities::can_look_up`] is false is never asked.
+    async fn handoff(&self, _key: &str, _held: Option<&Permit>) -> HandoffSighting {
+        HandoffSighting::Unreachable(Trouble::NotUnderstood.into())
+    }
     /// Announces it.
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply;
 }
@@ -235,11 +294,28 @@ pub struct Connected {
     pub prober: Arc<dyn Prober>,
 }
 
+impl Connected {
+    /// One that plays no role yet.
+    #[must_use]
+    pub fn without_roles(gate: Arc<dyn Gate>, prober: Arc<dyn Prober>) -> Connected {
+        Connected {
+            gate,
+            governance: None,
+            archive: None,
+            checklist: None,
+            tracker: None,
+            queue: None,
+            intake: None,
+            prober,
+        }
+    }
+}
+
 /// Asks whether a system is there.
 #[async_trait]
 pub trait Prober: Send + Sync {
     /// One read in this role; needs no permit but counts for the breaker.
-    async fn probe(&self, system: crate::closure::ids::System) -> Probe;
+    async fn probe(&self, system: System) -> Probe;
     /// What may be relied on in this role.
-    fn abilities(&self, system: crate::closure::ids::System) -> Option<Abilities>;
+    fn abilities(&self, system: System) -> Option<Abilities>;
 }

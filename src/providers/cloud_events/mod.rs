@@ -21,7 +21,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::products::CloudEvents;
 use crate::products::cloud_events::Mode;
-use crate::roles::{Abilities, AnnounceReply, Connected, HandoffSighting, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,16 +51,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let (reader, writer, gate): (Reader, Writer, Arc<Limits>) =
         rest::connect(settings, &events.endpoint, dialect, surroundings)?;
     let receiver = Arc::new(Receiver { reader, writer, events: (**events).clone(), window });
-    Ok(Connected {
-        gate,
-        governance: None,
-        archive: None,
-        checklist: None,
-        tracker: None,
-        queue: None,
-        intake: Some(receiver.clone()),
-        prober: receiver,
-    })
+    Ok(Connected { intake: Some(receiver.clone()), ..Connected::without_roles(gate, receiver) })
 }
 
 struct Receiver {
@@ -95,11 +86,6 @@ impl Receiver {
 
 #[async_trait]
 impl Intake for Receiver {
-    async fn handoff(&self, _: &str, _: Option<&Permit>) -> HandoffSighting {
-        // There is no such question. The abilities say so, and nobody asks.
-        HandoffSighting::Unreachable(Trouble::NotUnderstood.into())
-    }
-
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.event(body) else { return AnnounceReply::Refused };
@@ -118,8 +104,7 @@ impl Intake for Receiver {
             Came::Success(()) => AnnounceReply::Accepted,
             Came::Problem(400 | 404 | 405 | 410 | 413 | 415 | 422) => AnnounceReply::Refused,
             Came::Problem(_) => AnnounceReply::NotSent(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) if failure.not_announced() => AnnounceReply::NotSent(failure.why),
-            Came::Failure(failure) => AnnounceReply::Unknown(failure.why),
+            Came::Failure(failure) => failure.announce_reply(),
         }
     }
 }
@@ -143,15 +128,8 @@ impl Prober for Receiver {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        (system == System::Intake).then(|| Abilities {
-            concurrency: None,
-            unguarded: &[],
-            marker: None,
-            carries: &[],
-            delivery: Some(self.events.delivery()),
-            window: self.window,
-            can_look_up: false,
-        })
+        let delivery = Some(self.events.delivery());
+        (system == System::Intake).then_some(Abilities { delivery, window: self.window, ..Abilities::NONE })
     }
 }
 

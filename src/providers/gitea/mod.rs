@@ -19,7 +19,6 @@ use super::limits::{Entered, Limits};
 use super::rest::client::{Condition, Reader, Success, Writer};
 use super::rest::reply::Came;
 use super::rest::table::{Fill, Row};
-use super::rest::transport::Transport;
 use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::{Change, Verified};
@@ -49,16 +48,6 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     Ok(roles(gitea, connection))
 }
 
-/// The connection's roles over somebody else's transport.
-///
-/// # Errors
-/// The endpoint is refused, the token is none, or a limit is none.
-pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
-    let gitea = product(settings)?;
-    let connection = rest::connect_over(settings, &gitea.endpoint, &DIALECT, transport)?;
-    Ok(roles(gitea, connection))
-}
-
 fn product(settings: &Settings) -> Result<&Gitea, Refused> {
     if let Product::Gitea(gitea) = &settings.product { Ok(gitea) } else { Err(Refused::NotSupported) }
 }
@@ -67,14 +56,11 @@ fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -
     let sources = Arc::new(Sources { reader, gitea: gitea.clone() });
     let records = Arc::new(Records { sources: sources.clone(), writer });
     Connected {
-        gate,
         governance: Some(sources.clone()),
-        archive: None,
         checklist: Some(records.clone()),
         tracker: Some(records.clone()),
         queue: Some(records),
-        intake: None,
-        prober: sources,
+        ..Connected::without_roles(gate, sources)
     }
 }
 

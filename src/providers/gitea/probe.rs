@@ -3,7 +3,7 @@
 use super::{PAGES_MAX, Sources, rows, wire};
 use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
-use crate::providers::rest::reply::{Came, Fate};
+use crate::providers::rest::reply::Came;
 use crate::providers::rest::table::Fill;
 use crate::roles::{Abilities, Concurrency, Probe, Prober};
 use async_trait::async_trait;
@@ -61,45 +61,17 @@ impl Prober for Sources {
                 "names no repository that the token may see: correct it, or give the user access",
             ),
             Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) => match failure.fate {
-                Fate::Said(301 | 302 | 307 | 308, _) => {
-                    unfit("gitea.repository", "names a repository that has moved: set it to where it is now")
-                }
-                Fate::Said(..) | Fate::NotSent | Fate::Unknown => Probe::Failed(failure.why),
-            },
+            Came::Failure(failure) if failure.has_moved() => {
+                unfit("gitea.repository", "names a repository that has moved: set it to where it is now")
+            }
+            Came::Failure(failure) => Probe::Failed(failure.why),
         }
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        let carries: &'static [&'static str] = match system {
-            System::Governance => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-                "acceptedEvent.id",
-            ],
-            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
-            System::Tracker => &[
-                "id",
-                "release.id",
-                "release.service",
-                "release.version",
-                "state",
-                "milestone.id",
-                "milestone.title",
-                "evidence",
-                "closure",
-            ],
-            System::Queue => &["id", "release.id", "review.version", "state", "closure"],
-            System::Archive | System::Intake => return None,
-        };
+        if matches!(system, System::Archive | System::Intake) {
+            return None;
+        }
         let written = system != System::Governance;
         Some(Abilities {
             concurrency: written.then_some(Concurrency::CompareAndSwap),
@@ -110,10 +82,8 @@ impl Prober for Sources {
                 System::Governance | System::Archive | System::Intake => &[],
             },
             marker: written.then_some(true),
-            carries,
-            delivery: None,
-            window: None,
-            can_look_up: false,
+            carries: Abilities::all_fields(system),
+            ..Abilities::NONE
         })
     }
 }

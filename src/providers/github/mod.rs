@@ -65,14 +65,11 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let sources = Arc::new(Sources::new(reader, (**github).clone(), tokens));
     let records = Arc::new(Records { sources: sources.clone(), writer });
     Ok(Connected {
-        gate,
         governance: Some(sources.clone()),
-        archive: None,
         checklist: Some(records.clone()),
         tracker: Some(records.clone()),
         queue: Some(records),
-        intake: None,
-        prober: sources,
+        ..Connected::without_roles(gate, sources)
     })
 }
 

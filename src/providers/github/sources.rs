@@ -297,7 +297,7 @@ impl Prober for Sources {
             }
             Came::Problem(_) => return Probe::Failed(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => {
-                let moved = matches!(failure.fate, Fate::Said(301 | 302 | 307 | 308, _));
+                let moved = failure.has_moved();
                 let refused = self.tokens.as_ref().filter(|_| failure.why.trouble == Trouble::Unauthorized);
                 return match refused.and_then(|tokens| tokens.unfit(written)) {
                     _ if moved => {
@@ -326,44 +326,18 @@ impl Prober for Sources {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        let carries: &'static [&'static str] = match system {
-            System::Governance => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-                "acceptedEvent.id",
-            ],
-            System::Checklist => &["id", "release.id", "review.version", "state", "items.done"],
-            System::Tracker => &[
-                "id",
-                "release.id",
-                "release.service",
-                "release.version",
-                "state",
-                "milestone.id",
-                "milestone.title",
-                "evidence",
-            ],
-            System::Queue => &["id", "release.id", "review.version", "state"],
-            System::Archive | System::Intake => return None,
-        };
+        if matches!(system, System::Archive | System::Intake) {
+            return None;
+        }
         let written = system != System::Governance;
         Some(Abilities {
             concurrency: written.then_some(Concurrency::ReadVerifyWrite),
-            // Whatever it is: between our look and our change nothing is guarded.
+            // Between our look and our change nothing is guarded, whatever it is: that is no list of fields.
             unguarded: &[],
             marker: written.then_some(false),
-            carries,
-            delivery: None,
-            window: None,
-            can_look_up: false,
+            // Records carry no mark.
+            carries: if written { Abilities::fields_but_the_last(system) } else { Abilities::all_fields(system) },
+            ..Abilities::NONE
         })
     }
 }

@@ -203,8 +203,7 @@ impl Intake for Records {
             Came::Problem(409) => AnnounceReply::Conflict,
             Came::Problem(400 | 404 | 405 | 410 | 415 | 422) => AnnounceReply::Refused,
             Came::Problem(_) => AnnounceReply::NotSent(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) if failure.not_announced() => AnnounceReply::NotSent(failure.why),
-            Came::Failure(failure) => AnnounceReply::Unknown(failure.why),
+            Came::Failure(failure) => failure.announce_reply(),
         }
     }
 }
@@ -233,45 +232,14 @@ impl Prober for Sources {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        let carries: &'static [&'static str] = match system {
-            System::Governance => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-                "acceptedEvent.id",
-            ],
-            System::Archive => &["bundle", "digest", "release.id", "review.version", "artifacts", "url"],
-            System::Checklist => &["id", "release.id", "review.version", "state", "items.done", "closure"],
-            System::Tracker => &[
-                "id",
-                "release.id",
-                "release.service",
-                "release.version",
-                "state",
-                "milestone.id",
-                "milestone.title",
-                "evidence",
-                "closure",
-            ],
-            System::Queue => &["id", "release.id", "review.version", "state", "closure"],
-            System::Intake => &[],
-        };
         let written = matches!(system, System::Checklist | System::Tracker | System::Queue);
         Some(Abilities {
             concurrency: written.then_some(Concurrency::CompareAndSwap),
-            unguarded: &[],
             marker: written.then_some(true),
-            carries,
+            carries: Abilities::all_fields(system),
             delivery: (system == System::Intake).then_some(self.delivery),
-            window: None,
             can_look_up: system == System::Intake && self.delivery != Delivery::None,
+            ..Abilities::NONE
         })
     }
 }

@@ -66,14 +66,9 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let server = Server { host, port, tls, login, lookup, loopback, patience };
     let system = Arc::new(JetStream { server, limits: limits.clone(), nats: (**nats).clone(), kept_for });
     Ok(Connected {
-        gate: limits,
-        governance: None,
-        archive: None,
-        checklist: None,
-        tracker: None,
         queue: nats.queue.is_some().then(|| system.clone() as Arc<dyn ReviewQueue>),
         intake: nats.intake.is_some().then(|| system.clone() as Arc<dyn Intake>),
-        prober: system,
+        ..Connected::without_roles(limits, system)
     })
 }
 

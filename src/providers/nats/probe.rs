@@ -150,21 +150,15 @@ impl Prober for JetStream {
         match system {
             System::Queue if self.nats.queue.is_some() => Some(Abilities {
                 concurrency: Some(Concurrency::CompareAndSwap),
-                unguarded: &[],
                 marker: Some(true),
-                carries: &["id", "release.id", "review.version", "state", "closure"],
-                delivery: None,
-                window: None,
-                can_look_up: false,
+                carries: Abilities::all_fields(system),
+                ..Abilities::NONE
             }),
             System::Intake if self.nats.intake.is_some() => Some(Abilities {
-                concurrency: None,
-                unguarded: &[],
-                marker: None,
-                carries: &[],
                 delivery: Some(Delivery::IdempotencyKey),
                 window: self.kept_for,
                 can_look_up: true,
+                ..Abilities::NONE
             }),
             _ => None,
         }

@@ -61,16 +61,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
 
 fn roles(bucket: Bucket, gate: Arc<Limits>) -> Connected {
     let bucket = Arc::new(bucket);
-    Connected {
-        gate,
-        governance: None,
-        archive: Some(bucket.clone()),
-        checklist: None,
-        tracker: None,
-        queue: None,
-        intake: None,
-        prober: bucket,
-    }
+    Connected { archive: Some(bucket.clone()), ..Connected::without_roles(gate, bucket) }
 }
 
 /// Where the bucket is, and how it is told who asks.
@@ -257,14 +248,6 @@ impl Prober for Bucket {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        (system == System::Archive).then_some(Abilities {
-            concurrency: None,
-            unguarded: &[],
-            marker: None,
-            carries: &["bundle", "digest", "release.id", "review.version", "artifacts", "url"],
-            delivery: None,
-            window: None,
-            can_look_up: false,
-        })
+        (system == System::Archive).then_some(Abilities { carries: Abilities::all_fields(system), ..Abilities::NONE })
     }
 }

@@ -20,7 +20,6 @@ use super::limits::{Entered, Limits};
 use super::rest::client::{Reader, Success, Writer};
 use super::rest::reply::Came;
 use super::rest::table::{Fill, Request, Row};
-use super::rest::transport::Transport;
 use super::rest::{self, Dialect, Shown};
 use super::{Product, Refused, Settings, Surroundings};
 use crate::closure::decide::Verified;
@@ -60,16 +59,6 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     Ok(roles(redmine, connection))
 }
 
-/// The connection's roles over somebody else's transport.
-///
-/// # Errors
-/// The endpoint is refused, the token is none, or a limit is none.
-pub fn connect_over(settings: &Settings, transport: Arc<dyn Transport>) -> Result<Connected, Refused> {
-    let redmine = product(settings)?;
-    let connection = rest::connect_over(settings, &redmine.endpoint, &DIALECT, transport)?;
-    Ok(roles(redmine, connection))
-}
-
 fn product(settings: &Settings) -> Result<&Redmine, Refused> {
     if let Product::Redmine(redmine) = &settings.product { Ok(redmine) } else { Err(Refused::NotSupported) }
 }
@@ -78,14 +67,11 @@ fn roles(redmine: &Redmine, (reader, writer, gate): (Reader, Writer, Arc<Limits>
     let sources = Arc::new(Sources { reader, redmine: redmine.clone() });
     let records = Arc::new(Records { sources: sources.clone(), writer });
     Connected {
-        gate,
         governance: Some(sources.clone()),
-        archive: None,
         checklist: Some(records.clone()),
         tracker: Some(records.clone()),
         queue: Some(records),
-        intake: None,
-        prober: sources,
+        ..Connected::without_roles(gate, sources)
     }
 }
 

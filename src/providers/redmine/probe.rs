@@ -227,59 +227,19 @@ impl Prober for Sources {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        let carries: &'static [&'static str] = match (system, self.redmine.fields.accepted_event) {
-            (System::Governance, Some(_)) => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-                "acceptedEvent.id",
-            ],
-            (System::Governance, None) => &[
-                "id",
-                "version",
-                "state",
-                "release.id",
-                "release.service",
-                "release.version",
-                "milestone.id",
-                "milestone.title",
-                "evidence.bundle",
-                "evidence.digest",
-            ],
-            (System::Checklist, _) => &["id", "release.id", "review.version", "state", "items.done", "closure"],
-            (System::Tracker, _) => &[
-                "id",
-                "release.id",
-                "release.service",
-                "release.version",
-                "state",
-                "milestone.id",
-                "milestone.title",
-                "evidence",
-                "closure",
-            ],
-            (System::Queue, _) => &["id", "release.id", "review.version", "state", "closure"],
-            (System::Archive | System::Intake, _) => return None,
-        };
+        if matches!(system, System::Archive | System::Intake) {
+            return None;
+        }
         let written = system != System::Governance;
         let marked = self.redmine.fields.marker.is_some();
+        let lacks_one = if written { !marked } else { self.redmine.fields.accepted_event.is_none() };
         // Evidence links have their mark on their line; the other changes have it in its field, or nowhere.
-        let carries = if marked || !written { carries } else { &carries[..carries.len() - 1] };
+        let carries = if lacks_one { Abilities::fields_but_the_last(system) } else { Abilities::all_fields(system) };
         Some(Abilities {
             concurrency: written.then_some(Concurrency::ReadVerifyWrite),
-            unguarded: &[],
             marker: written.then_some(marked),
             carries,
-            delivery: None,
-            window: None,
-            can_look_up: false,
+            ..Abilities::NONE
         })
     }
 }

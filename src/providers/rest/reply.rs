@@ -4,7 +4,7 @@ use super::Dialect;
 use crate::closure::snapshot::{Observation, Revision, Trouble, Unreachable};
 use crate::providers::limits::RETRY_AFTER_MAX;
 use crate::providers::meter::Class;
-use crate::roles::WriteReply;
+use crate::roles::{AnnounceReply, WriteReply};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -92,6 +92,16 @@ impl Failure {
     /// Whether it is certain that a change of a record did not take effect.
     pub(in crate::providers) fn nothing_applied(&self) -> bool {
         matches!(self.fate, Fate::NotSent | Fate::Said(401 | 403 | 429, _))
+    }
+
+    /// What an announcement comes to.
+    pub(in crate::providers) fn announce_reply(self) -> AnnounceReply {
+        if self.not_announced() { AnnounceReply::NotSent(self.why) } else { AnnounceReply::Unknown(self.why) }
+    }
+
+    /// Whether the system says that what was asked for is elsewhere now: it was renamed, or moved.
+    pub(in crate::providers) fn has_moved(&self) -> bool {
+        matches!(self.fate, Fate::Said(301 | 302 | 307 | 308, _))
     }
 
     /// Whether it is certain that an announcement did not go out. A 4xx says so whoever answered: a proxy that answers

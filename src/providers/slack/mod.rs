@@ -19,7 +19,7 @@ use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::products::Slack;
-use crate::roles::{Abilities, AnnounceReply, Connected, HandoffSighting, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -34,16 +34,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let Product::Slack(slack) = &settings.product else { return Err(Refused::NotSupported) };
     let (reader, writer, gate) = rest::connect(settings, &slack.endpoint, &DIALECT, surroundings)?;
     let channel = Arc::new(Channel { reader, writer, slack: (**slack).clone() });
-    Ok(Connected {
-        gate,
-        governance: None,
-        archive: None,
-        checklist: None,
-        tracker: None,
-        queue: None,
-        intake: Some(channel.clone()),
-        prober: channel,
-    })
+    Ok(Connected { intake: Some(channel.clone()), ..Connected::without_roles(gate, channel) })
 }
 
 struct Channel {
@@ -133,11 +124,6 @@ impl Channel {
 
 #[async_trait]
 impl Intake for Channel {
-    async fn handoff(&self, _: &str, _: Option<&Permit>) -> HandoffSighting {
-        // The abilities say that this cannot be asked, and nobody does.
-        HandoffSighting::Unreachable(Trouble::NotUnderstood.into())
-    }
-
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.message(body) else { return AnnounceReply::Refused };
@@ -147,8 +133,7 @@ impl Intake for Channel {
             Came::Problem(404 | 410) => AnnounceReply::NotSent(Trouble::Forbidden.into()),
             Came::Problem(409 | 412 | 422) => AnnounceReply::Refused,
             Came::Problem(_) => AnnounceReply::NotSent(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) if failure.not_announced() => AnnounceReply::NotSent(failure.why),
-            Came::Failure(failure) => AnnounceReply::Unknown(failure.why),
+            Came::Failure(failure) => failure.announce_reply(),
         }
     }
 }
@@ -180,15 +165,7 @@ impl Prober for Channel {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        (system == System::Intake).then_some(Abilities {
-            concurrency: None,
-            unguarded: &[],
-            marker: None,
-            carries: &[],
-            delivery: Some(Delivery::None),
-            window: None,
-            can_look_up: false,
-        })
+        (system == System::Intake).then_some(Abilities { delivery: Some(Delivery::None), ..Abilities::NONE })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::products::Smtp;
 use crate::products::smtp::Encryption;
-use crate::roles::{Abilities, AnnounceReply, Connected, Gate, HandoffSighting, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, Gate, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -98,16 +98,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
         loopback: settings.allow_loopback,
         limits: limits.clone(),
     });
-    Ok(Connected {
-        gate: limits,
-        governance: None,
-        archive: None,
-        checklist: None,
-        tracker: None,
-        queue: None,
-        intake: Some(mail.clone()),
-        prober: mail,
-    })
+    Ok(Connected { intake: Some(mail.clone()), ..Connected::without_roles(limits, mail) })
 }
 
 fn tls(settings: &Settings, host: &str) -> Result<TlsParameters, Refused> {
@@ -207,11 +198,6 @@ impl Header for AutoSubmitted {
 
 #[async_trait]
 impl Intake for Mail {
-    async fn handoff(&self, _: &str, _: Option<&Permit>) -> HandoffSighting {
-        // The abilities say that this cannot be asked, and nobody does.
-        HandoffSighting::Unreachable(Trouble::NotUnderstood.into())
-    }
-
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(message) = self.message(body) else { return AnnounceReply::Refused };
@@ -281,15 +267,7 @@ impl Prober for Mail {
     }
 
     fn abilities(&self, system: System) -> Option<Abilities> {
-        (system == System::Intake).then_some(Abilities {
-            concurrency: None,
-            unguarded: &[],
-            marker: None,
-            carries: &[],
-            delivery: Some(Delivery::None),
-            window: None,
-            can_look_up: false,
-        })
+        (system == System::Intake).then_some(Abilities { delivery: Some(Delivery::None), ..Abilities::NONE })
     }
 }
 
