@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 
 /// A Secret is read again before use when the last look is older than this.
 const SECRET_AGE_MAX: Duration = Duration::from_secs(60);
-/// From one probe to the next while an unfinished closure needs the connection.
+/// From one probe to the next while an unfinished closure needs the connection, and while it is not ready: whoever put a
+/// Secret or a server right is not to wait for [`PROBE_WHEN_IDLE`] to see it.
 pub const PROBE_WHEN_NEEDED: Duration = Duration::from_secs(60);
 /// From one probe to the next else.
 pub const PROBE_WHEN_IDLE: Duration = Duration::from_secs(600);
@@ -256,7 +257,9 @@ impl Connections {
         let all = self.store.state().into_iter();
         all.filter(|object| {
             let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-            let interval = if needed(namespace) { PROBE_WHEN_NEEDED } else { PROBE_WHEN_IDLE };
+            let ready =
+                object.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
+            let interval = if ready && !needed(namespace) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
             let entry = self.entry(namespace, &object.name_any());
             let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
             made.as_ref().is_none_or(|made| {
@@ -277,17 +280,15 @@ impl Connections {
         let found = match &made.client {
             Err((reason, why)) => Err((*reason, why.clone())),
             Ok(connected) => {
-                let role = object.spec.allowed_roles.first().copied().unwrap_or(Role::Governance);
-                match connected.prober.probe(role.into()).await {
-                    Probe::Ready => Ok(()),
-                    Probe::Failed(why) => Err(reason_of(why.trouble)),
-                    Probe::Unfit { setting, what } => {
-                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}.")))
-                    }
-                    Probe::Told { setting, what, right } => {
-                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
+                let mut found = Ok(());
+                // In each of its roles: what is set for one says nothing of another.
+                for role in &object.spec.allowed_roles {
+                    found = as_told(connected.prober.probe((*role).into()).await);
+                    if found.is_err() {
+                        break;
                     }
                 }
+                found
             }
         };
         let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
@@ -367,6 +368,17 @@ fn product(object: &SystemConnection) -> Option<Product> {
 
 fn products() -> String {
     providers::products().collect::<Vec<_>>().join(", ")
+}
+
+fn as_told(probe: Probe) -> Result<(), (Reason, String)> {
+    match probe {
+        Probe::Ready => Ok(()),
+        Probe::Failed(why) => Err(reason_of(why.trouble)),
+        Probe::Unfit { setting, what } => Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}."))),
+        Probe::Told { setting, what, right } => {
+            Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
+        }
+    }
 }
 
 fn reason_of(trouble: Trouble) -> (Reason, String) {

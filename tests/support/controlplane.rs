@@ -202,8 +202,12 @@ fn serve(home: &Path, flags: &[String]) -> Child {
         let told = lines.any(|line| line.is_ok_and(|line| line.starts_with("STOPPING")));
         if !told && let Ok(text) = std::fs::read_to_string(&log) {
             let last: Vec<&str> = text.lines().rev().take(5).collect();
-            eprintln!("the control plane ended, unasked or killed; the end of its log:");
-            last.iter().rev().for_each(|line| eprintln!("  {}", line.chars().take(1000).collect::<String>()));
+            // Not by `eprintln!`, which a test that has passed keeps to itself.
+            let mut stderr = std::io::stderr().lock();
+            let _ = writeln!(stderr, "the control plane ended unasked, or was killed; the end of its log:");
+            for line in last.iter().rev() {
+                let _ = writeln!(stderr, "  {}", line.chars().take(1000).collect::<String>());
+            }
         }
     });
     child
