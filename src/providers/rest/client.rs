@@ -12,6 +12,7 @@ mod login;
 mod turn;
 
 pub(in crate::providers) use login::Login;
+pub(in crate::providers) use turn::Turn;
 
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
@@ -206,31 +207,10 @@ impl Writer {
         condition: Condition<'_>,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        let deadline = Instant::now() + self.0.limits.timeout();
-        self.write_by(deadline, permit, request, condition, understand).await.0
-    }
-
-    /// Likewise, to be over by the deadline of the call that it is a part of. The place is handed back, for a look at what was
-    /// changed: whoever gave it up would have to wait behind others for another.
-    pub(in crate::providers) async fn write_by<T>(
-        &self,
-        deadline: Instant,
-        permit: Permit,
-        request: Request,
-        condition: Condition<'_>,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> (Came<T>, Option<Entered<'_>>) {
-        let not_sent = |held_back| Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
-        let mut entered = match self.0.limits.enter_with(permit) {
-            Ok(entered) => entered,
-            Err(held_back) => return (not_sent(held_back), None),
-        };
-        if let Err(held_back) = entered.may_send() {
-            return (not_sent(held_back), None);
+        match self.turn(permit) {
+            Ok(turn) => turn.change_if(condition, request, understand).await.0,
+            Err(held_back) => Came::Failure(Failure { fate: Fate::NotSent, why: held_back }),
         }
-        let deadline = deadline.min(entered.deadline());
-        let came = self.0.exchange(request, condition, deadline, false, understand).await;
-        (came, Some(entered))
     }
 }
 
