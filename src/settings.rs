@@ -45,6 +45,9 @@ pub enum Command {
     Abandon(Abandon),
     /// Checks the trace of a finished closure against its head.
     Verify(Verify),
+    /// Deletes what is finished and older than its playbook's policy.retention. Each object is printed first, as a line of
+    /// JSON on stdout.
+    Prune(Prune),
 }
 
 /// Settings of the operator.
@@ -257,6 +260,20 @@ pub struct Verify {
     /// The head that was kept elsewhere (the operator's log, the `Closed` event): it must be this one.
     #[arg(long)]
     pub head: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// `prune`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Prune {
+    /// In all namespaces.
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Print what would be deleted, and delete nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Where.
     #[command(flatten)]
     pub cluster: Cluster,

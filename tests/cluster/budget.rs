@@ -136,7 +136,17 @@ async fn a_clean_closure_costs_one_read_two_status_writes_and_two_events_and_aft
     ]);
     assert_eq!(halt, writes);
 
+    // What it keeps of etcd for years; with its managed fields, as it is stored.
+    let stored = |namespace: &str, plural: &str, name: &str| {
+        let path = format!("/apis/releaseclosure.io/v1alpha1/namespaces/{namespace}/{plural}/{name}");
+        audited().kubectl(&["get", "--raw", &path]).trim_end().len()
+    };
+    let closed = stored("budget-clean", "releaseclosures", &name);
     let (_, packet) = halting.halted(&halted).await;
+    let packet_stored = stored("budget-halt", "followuppackets", packet.metadata.name.as_deref().unwrap());
+    println!("stored: a closed closure {closed} bytes, a packet of one finding {packet_stored} bytes");
+    assert!(closed <= 12_288 && packet_stored <= 6_144, "{closed} {packet_stored}");
+
     halting.resolve(&packet, "Abandon", None).await;
     halting.wait(&halted, "abandoned", |closure| ready(closure).1 == "Abandoned").await;
     until_asked("budget-halt", "update followuppackets/status.releaseclosure.io", 1).await;
