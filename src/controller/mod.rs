@@ -115,9 +115,10 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
         lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
     metrics.set_leader(false);
     if outcome.is_ok() {
-        // Events are handed over within a moment; what is left then is not worth a longer stop.
-        let _ = tokio::time::timeout(Duration::from_secs(2), publishing).await;
+        // Nothing is written any more: the next replica begins while the last events go out. Those are handed over within a
+        // moment; what is left then is not worth a longer stop.
         leadership.release().await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), publishing).await;
     }
     beating.abort();
     end_serving();

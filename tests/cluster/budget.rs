@@ -151,6 +151,10 @@ async fn a_clean_closure_costs_one_read_two_status_writes_and_two_events_and_aft
     halting.wait(&halted, "abandoned", |closure| ready(closure).1 == "Abandoned").await;
     until_asked("budget-halt", "update followuppackets/status.releaseclosure.io", 1).await;
     until_asked("releaseclosure-system", "update leases.coordination.k8s.io", 1).await;
+    // A replica that stands by sees a hand-over at once.
+    let start = || Operator::launch(account(audited()), &["--lease-namespace=releaseclosure-system"]);
+    let _standing_by = tokio::task::spawn_blocking(start).await.unwrap();
+    until_asked("releaseclosure-system", "watch leases.coordination.k8s.io", 1).await;
     permissions_used_are_permissions_granted();
 }
 
