@@ -36,6 +36,8 @@ mod frozen;
 #[path = "cluster/gate.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod gate;
+#[path = "cluster/guides.rs"]
+mod guides;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/hostile.rs"]
