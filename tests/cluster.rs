@@ -42,6 +42,8 @@ mod guides;
 mod halts;
 #[path = "cluster/hostile.rs"]
 mod hostile;
+#[path = "cluster/idle.rs"]
+mod idle;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]
