@@ -88,4 +88,6 @@ adapters! {
     #[cfg(feature = "nats")]
     nats: Streams,
     object_store: Buckets,
+    oci: Registries,
+    oci_without_referrers: Tags,
 }

@@ -22,6 +22,7 @@ pub mod meter;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod object_store;
+pub mod oci;
 pub mod redmine;
 pub mod rest;
 pub mod slack;
@@ -30,7 +31,7 @@ pub mod smtp;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Redmine, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Oci, Redmine, Slack, Smtp};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -128,6 +129,8 @@ pub enum Product {
     Smtp(Box<Smtp>),
     /// A bucket with evidence bundles.
     ObjectStore(Box<ObjectStore>),
+    /// A repository with evidence bundles in an OCI registry.
+    Oci(Box<Oci>),
     /// NATS JetStream.
     Nats(Box<Nats>),
 }
@@ -152,6 +155,7 @@ impl Product {
             Product::Redmine(redmine) => state == redmine.statuses.approved,
             // They keep no tracker records.
             Product::ObjectStore(_)
+            | Product::Oci(_)
             | Product::Nats(_)
             | Product::CloudEvents(_)
             | Product::Slack(_)
@@ -171,6 +175,7 @@ impl Product {
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
             Product::ObjectStore(_) => "objectStore",
+            Product::Oci(_) => "oci",
             Product::Nats(_) => "nats",
         }
     }
@@ -316,6 +321,7 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     #[cfg(feature = "smtp")]
     ("smtp", smtp::connect),
     ("objectStore", object_store::connect),
+    ("oci", oci::connect),
     #[cfg(feature = "nats")]
     ("nats", nats::connect),
 ];

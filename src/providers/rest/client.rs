@@ -9,6 +9,7 @@
 
 mod attributes;
 mod login;
+mod raw;
 mod turn;
 
 pub(in crate::providers) use login::Login;
@@ -113,6 +114,7 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
     if let Some(token) = &settings.token {
         match dialect.token {
             Shown::Bearer => headers.insert(AUTHORIZATION, bearer(token)?),
+            Shown::Basic => headers.insert(AUTHORIZATION, basic(token)?),
             Shown::Header(name) => headers.insert(HeaderName::from_static(name), secret("", token)?),
         };
     }
@@ -121,6 +123,11 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
 
 pub(in crate::providers) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
     secret("Bearer ", token)
+}
+
+/// A user's name and password, which are in Base64 already.
+pub(in crate::providers) fn basic(token: &SecretString) -> Result<HeaderValue, Refused> {
+    secret("Basic ", token)
 }
 
 fn secret(prefix: &str, token: &SecretString) -> Result<HeaderValue, Refused> {
@@ -270,41 +277,6 @@ impl Wire {
         };
         self.limits.learn(verb, record, probe, &came);
         came
-    }
-
-    /// Sends one request that reads, and leaves what came to somebody who knows the product.
-    async fn ask<T>(
-        &self,
-        request: Request,
-        deadline: Instant,
-        probe: bool,
-        understand: impl FnOnce(Raw) -> Came<T>,
-    ) -> Came<T> {
-        let (verb, record) = (request.verb(), request.record());
-        if !matches!(verb, Verb::Get | Verb::Head) {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        }
-        let Some(prepared) = self.prepare(&request, Condition::None) else {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        };
-        let came = match tokio::time::timeout_at(deadline, self.hear(prepared)).await {
-            Ok(Ok(raw)) => understand(raw),
-            Ok(Err(failure)) => Came::Failure(failure),
-            Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
-        };
-        self.limits.learn(verb, record, probe, &came);
-        came
-    }
-
-    async fn hear(&self, request: Outgoing) -> Result<Raw, Failure> {
-        let bodiless = request.verb() == Verb::Head;
-        let Incoming { status, headers, length, body } =
-            self.transport.send(request).await.map_err(|fate| match fate {
-                NoReply::NotSent => Failure::not_sent(Trouble::Unavailable),
-                NoReply::Unknown => Failure::unknown(Trouble::Unavailable),
-            })?;
-        let body = if bodiless { Vec::new() } else { whole(length, body).await.map_err(Failure::unknown)? };
-        Ok(Raw { status, retry_after: self.retry_after(&headers), headers, body })
     }
 
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {

@@ -25,6 +25,9 @@ pub struct Row {
     purpose: &'static str,
 }
 
+/// Longest query that a system may write, in bytes.
+const QUERY_MAX: usize = 2048;
+
 /// A product's whole table: each row by its name, and all of them.
 macro_rules! table {
     ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal;)*) => {
@@ -50,6 +53,8 @@ pub(in crate::providers) enum Fill<'a> {
     Text(&'a str),
     /// Segments with slashes between them, none of them empty.
     Path(&'a str),
+    /// Names and values of a query, as a system wrote them that says where its list goes on.
+    Query(&'a str),
     Number(u64),
     /// Other people's links, each as it was read.
     Others(&'a [EvidenceLink]),
@@ -141,7 +146,11 @@ impl Row {
                 }
                 Some(())
             }
-            Fill::Text(_) | Fill::Others(_) | Fill::Links(_) => None,
+            Fill::Query(query) if is_query(query) => {
+                path.push_str(query);
+                Some(())
+            }
+            Fill::Text(_) | Fill::Query(_) | Fill::Others(_) | Fill::Links(_) => None,
         })?;
         let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
         // Bodies hold braces of their own, so their holes are marked otherwise.
@@ -149,6 +158,7 @@ impl Row {
             match find(fills, name)? {
                 Fill::Text(text) | Fill::Path(text) => push_json(text, body)?,
                 Fill::Number(number) => body.push_str(&number.to_string()),
+                Fill::Query(_) => return None,
                 Fill::Others(links) => {
                     for link in links {
                         // Whoever reads no text cannot write it back: nothing may be lost silently.
@@ -214,6 +224,12 @@ fn percent_encode(text: &str, out: &mut String) {
             out.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
+}
+
+/// Whether a text is a query to the letter: escaped where it has to be, and without an end that begins something else.
+fn is_query(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%=&+:/,;!*'()@$?".contains(&byte);
+    (1..=QUERY_MAX).contains(&text.len()) && text.bytes().all(plain)
 }
 
 fn push_json(text: &str, out: &mut String) -> Option<()> {

@@ -14,6 +14,7 @@ pub mod github;
 pub mod http;
 pub mod nats;
 pub mod oci;
+pub mod oci_guard;
 pub mod process;
 pub mod redmine;
 pub mod s3;
