@@ -18,6 +18,8 @@ mod adapters {
     #[cfg(feature = "nats")]
     mod nats;
     mod object_store;
+    mod oci;
+    mod oci_settings;
     #[cfg(feature = "nats")]
     mod orders;
     mod settings;
