@@ -6,7 +6,9 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{
+    CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp, Sqs,
+};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -62,6 +64,9 @@ pub struct SystemConnectionSpec {
     /// Mail over a submission server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Smtp>,
+    /// A FIFO queue in Amazon SQS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqs: Option<Sqs>,
     /// A bucket with evidence bundles: S3, Google Cloud Storage, Azure Blob Storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = one_store()))]
@@ -108,10 +113,11 @@ impl SystemConnectionSpec {
     /// What else of Secrets the product needs, by what each is for.
     #[must_use]
     pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {
-        let SystemConnectionSpec { object_store, oci, nats, .. } = self;
+        let SystemConnectionSpec { object_store, oci, nats, sqs, .. } = self;
         let store = object_store.iter().flat_map(ObjectStore::secret_refs);
         let registry = oci.iter().flat_map(Oci::secret_refs);
-        store.chain(registry).chain(nats.iter().flat_map(Nats::secret_refs)).collect()
+        let queue = sqs.iter().flat_map(Sqs::secret_refs);
+        store.chain(registry).chain(queue).chain(nats.iter().flat_map(Nats::secret_refs)).collect()
     }
 }
 
@@ -313,8 +319,8 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 10] =
-    ["http", "gitea", "github", "redmine", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp"];
+const PRODUCTS: [&str; 11] =
+    ["http", "gitea", "github", "redmine", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
 /// Where each of them has an endpoint by HTTP.
 const ENDPOINTS: [&[&str]; 10] = [
     &["http"],
@@ -360,6 +366,11 @@ fn connection_rules() -> Value {
         "!has(self.oci) || !has(self.oci.tokenEndpoint) || self.oci.tokenEndpoint.startsWith('https://') || self.allowPlaintext",
         "http:// sends the password in the clear; where that is meant, set allowPlaintext: true",
         Some(".oci.tokenEndpoint"),
+    ));
+    rules.push(rule(
+        "!has(self.sqs) || self.sqs.queueUrl.startsWith('https://') || self.allowPlaintext",
+        "http:// sends the handoff in the clear; where that is meant, set allowPlaintext: true",
+        Some(".sqs.queueUrl"),
     ));
     rules.push(rule(
         "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",

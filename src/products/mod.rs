@@ -14,6 +14,7 @@ pub mod oci;
 pub mod redmine;
 pub mod slack;
 pub mod smtp;
+pub mod sqs;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
@@ -25,6 +26,7 @@ pub use oci::Oci;
 pub use redmine::Redmine;
 pub use slack::Slack;
 pub use smtp::Smtp;
+pub use sqs::Sqs;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

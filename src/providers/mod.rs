@@ -28,10 +28,11 @@ pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+pub mod sqs;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Oci, Redmine, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Oci, Redmine, Slack, Smtp, Sqs};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -127,6 +128,8 @@ pub enum Product {
     Slack(Box<Slack>),
     /// Mail over a submission server.
     Smtp(Box<Smtp>),
+    /// A queue in Amazon SQS.
+    Sqs(Box<Sqs>),
     /// A bucket with evidence bundles.
     ObjectStore(Box<ObjectStore>),
     /// A repository with evidence bundles in an OCI registry.
@@ -159,7 +162,8 @@ impl Product {
             | Product::Nats(_)
             | Product::CloudEvents(_)
             | Product::Slack(_)
-            | Product::Smtp(_) => false,
+            | Product::Smtp(_)
+            | Product::Sqs(_) => false,
         }
     }
 
@@ -174,6 +178,7 @@ impl Product {
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
+            Product::Sqs(_) => "sqs",
             Product::ObjectStore(_) => "objectStore",
             Product::Oci(_) => "oci",
             Product::Nats(_) => "nats",
@@ -320,6 +325,7 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]
     ("smtp", smtp::connect),
+    ("sqs", sqs::connect),
     ("objectStore", object_store::connect),
     ("oci", oci::connect),
     #[cfg(feature = "nats")]

@@ -133,7 +133,12 @@ impl Archive for Registry {
 
 impl Registry {
     /// A request of a row, whose first hole is the repository's name.
-    fn request(&self, row: &rest::Row, record: (&str, Fill<'_>), more: (&str, Fill<'_>)) -> Result<Request, Unreachable> {
+    fn request(
+        &self,
+        row: &rest::Row,
+        record: (&str, Fill<'_>),
+        more: (&str, Fill<'_>),
+    ) -> Result<Request, Unreachable> {
         let fills = [record, ("repository", Fill::Path(&self.oci.repository)), more];
         row.request(&fills).ok_or_else(not_understood)
     }
@@ -157,8 +162,7 @@ impl Registry {
         understand: impl FnOnce(&Raw) -> Option<T>,
     ) -> Result<Option<T>, Unreachable> {
         let understand = |raw: Raw| match raw.status {
-            200 => understand(&raw)
-                .map_or(Came::Failure(Failure::unknown(Trouble::NotUnderstood)), Came::Success),
+            200 => understand(&raw).map_or(Came::Failure(Failure::unknown(Trouble::NotUnderstood)), Came::Success),
             _ => unfit::refusal(&raw),
         };
         match self.reader.ask(entered, request, understand).await {

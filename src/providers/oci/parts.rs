@@ -144,12 +144,7 @@ impl Registry {
         Err(not_understood())
     }
 
-    async fn page(
-        &self,
-        entered: &mut Entered<'_>,
-        request: Request,
-        path: &str,
-    ) -> Result<Option<Page>, Unreachable> {
+    async fn page(&self, entered: &mut Entered<'_>, request: Request, path: &str) -> Result<Option<Page>, Unreachable> {
         let understand = |raw: Raw| match raw.status {
             200 => match (wire::referrers(&raw), wire::next_page(&raw, path)) {
                 (Some(listed), Ok(next)) => Came::Success((listed, next)),

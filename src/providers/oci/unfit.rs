@@ -75,9 +75,7 @@ pub(super) fn unfit(asks: Asks, tokens: bool, raw: &Raw) -> Option<Probe> {
                 "oci.usernameSecretRef",
                 "must be given with passwordSecretRef: the registry lets nobody in without",
             ),
-            Asks::User => {
-                unfit("oci.passwordSecretRef", "does not hold the password, or access token, of this user")
-            }
+            Asks::User => unfit("oci.passwordSecretRef", "does not hold the password, or access token, of this user"),
         },
         _ => None,
     }

@@ -249,7 +249,7 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        if request.verb() != Verb::Get {
+        if !request.reads() || request.verb() == Verb::Head {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
         let understand = |reply: Success| if reply.status == 200 { understand(reply) } else { None };
@@ -363,10 +363,16 @@ impl Wire {
             let (own, why) = (media == self.dialect.errors, Unreachable { trouble, retry_after });
             return Came::Failure(Failure { fate: Fate::Said(status, own), why });
         }
+        let success = (200..300).contains(&status);
+        if !success && self.dialect.refuses_in_words && !encoded {
+            return match whole(length, body).await {
+                Ok(body) => self.refused_in_words(status, media, &body, retry_after),
+                Err(trouble) => Came::Failure(Failure::unknown(trouble)),
+            };
+        }
         if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);
         }
-        let success = (200..300).contains(&status);
         if self.dialect.says_all_in_status {
             return if success {
                 Came::Success(Success { status, etag: None, body: Vec::new() })

@@ -23,6 +23,8 @@ pub struct Row {
     body: &'static str,
     /// What it is for, for people.
     purpose: &'static str,
+    /// Whether it changes nothing although it is a POST: of a product that takes its questions so.
+    asks: bool,
 }
 
 /// Longest query that a system may write, in bytes.
@@ -30,8 +32,8 @@ const QUERY_MAX: usize = 2048;
 
 /// A product's whole table: each row by its name, and all of them.
 macro_rules! table {
-    ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal;)*) => {
-        $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose);)*
+    ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal $(, $asks:ident)?;)*) => {
+        $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose)$(.$asks())?;)*
 
         /// Every row.
         static TABLE: &[&Row] = &[$(&$name),*];
@@ -41,7 +43,7 @@ pub(in crate::providers) use table;
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { system, verb, path, body, purpose } = self;
+        let Row { system, verb, path, body, purpose, asks: _ } = self;
         write!(f, "{:<11}{:<6}{path}   # {purpose}", system.as_str(), verb.as_str())?;
         if body.is_empty() { Ok(()) } else { write!(f, "\n{:17}{body}", "") }
     }
@@ -68,9 +70,14 @@ pub(in crate::providers) struct Request {
     path: String,
     body: Vec<u8>,
     record: u64,
+    reads: bool,
 }
 
 impl Request {
+    /// Whether it changes nothing.
+    pub(in crate::providers) fn reads(&self) -> bool {
+        self.reads
+    }
     pub(in crate::providers) fn verb(&self) -> Verb {
         self.verb
     }
@@ -97,7 +104,12 @@ impl Row {
         body: &'static str,
         purpose: &'static str,
     ) -> Row {
-        Row { system, verb, path, body, purpose }
+        Row { system, verb, path, body, purpose, asks: false }
+    }
+
+    /// The same, of a POST that changes nothing.
+    pub(in crate::providers) const fn asks(self) -> Row {
+        Row { asks: true, ..self }
     }
 
     /// The method and the path template.
@@ -186,7 +198,8 @@ impl Row {
         if let Some((_, Fill::Text(text) | Fill::Path(text))) = fills.first() {
             text.hash(&mut hasher);
         }
-        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish() })
+        let reads = row.asks || matches!(row.verb, Verb::Get | Verb::Head);
+        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish(), reads })
     }
 }
 

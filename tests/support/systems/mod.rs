@@ -20,6 +20,7 @@ pub mod redmine;
 pub mod s3;
 pub mod smtp;
 pub mod sqs;
+pub mod sqs_people;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -109,8 +109,8 @@ impl Oci {
             let path = server.home().join("users");
             std::fs::write(&path, format!("{WRITES}:{HASHED}\n")).expect("writable");
             text.push_str(&format!("auth: {{htpasswd: {{realm: evidence, path: '{}'}}}}\n", path.display()));
-            client = client
-                .with("authorization", &format!("Basic {}", STANDARD.encode(format!("{WRITES}:{PASSWORD}"))));
+            client =
+                client.with("authorization", &format!("Basic {}", STANDARD.encode(format!("{WRITES}:{PASSWORD}"))));
         }
         std::fs::write(&settings, text).expect("writable");
         let launch = Launch::of(built.join("bin/registry"));

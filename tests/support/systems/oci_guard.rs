@@ -59,7 +59,8 @@ impl Guard {
             realm: None,
             page: None,
         };
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let client =
+            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let gate = Gate { upstream: upstream.to_owned(), client, rules: Arc::new(Mutex::new(rules)) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -185,7 +186,8 @@ fn may_pass(rules: &Rules, headers: &HeaderMap) -> Result<(), Box<Response<Body>
             Ok(None) | Err(()) => refused(401, "UNAUTHORIZED", Some("Basic realm=\"registry of tests\"")),
         },
         How::Tokens => {
-            let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok()?.strip_prefix("Bearer "));
+            let shown =
+                headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok()?.strip_prefix("Bearer "));
             match shown.map(|shown| rules.tokens.get(shown)) {
                 None => refused(401, "UNAUTHORIZED", Some(&bearer(""))),
                 Some(None) => refused(401, "UNAUTHORIZED", Some(&bearer(",error=\"invalid_token\""))),

@@ -219,8 +219,11 @@ async fn what_was_changed_on_the_way_is_no_answer() {
     }
     // The referrer's bytes are held against the digest that they were asked for by, whatever their own header says.
     let proxy = FaultProxy::before(&oci.server.url(0)).await;
-    let other = artifact(&[], &json!({"artifactType": SIGN_OFF,
-        "subject": {"mediaType": MANIFEST, "digest": digest(bundle.as_bytes()), "size": bundle.len()}}));
+    let other = artifact(
+        &[],
+        &json!({"artifactType": SIGN_OFF,
+        "subject": {"mediaType": MANIFEST, "digest": digest(bundle.as_bytes()), "size": bundle.len()}}),
+    );
     let answer = Answer::status(200).header("content-type", MANIFEST).body(other);
     proxy.on(When::method("GET").path("/manifests/sha256"), Then::Answer(answer));
     assert_eq!(look(&connected(&proxy.url(), referrers())).await, trouble(Trouble::NotUnderstood));
@@ -276,8 +279,11 @@ async fn a_list_is_read_to_its_end_where_it_has_one() {
     }
     let guard = Guard::before(&oci.server.url(0), How::Basic).await;
     guard.admit("reader", "let-me-in");
-    let (user, all) = ([("username", "reader"), ("password", "let-me-in")], json!({"usernameSecretRef":
-        {"name": "a", "key": "a"}, "passwordSecretRef": {"name": "a", "key": "b"}}));
+    let (user, all) = (
+        [("username", "reader"), ("password", "let-me-in")],
+        json!({"usernameSecretRef":
+        {"name": "a", "key": "a"}, "passwordSecretRef": {"name": "a", "key": "b"}}),
+    );
     let mut more = referrers();
     more.as_object_mut().expect("an object").extend(all.as_object().expect("an object").clone());
     let connected = connect(&at(&guard.url(), more.clone(), &user)).expect("settings");
@@ -287,7 +293,8 @@ async fn a_list_is_read_to_its_end_where_it_has_one() {
 
     // One that has no end, and one that goes on somewhere else.
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).to_string();
-    for next in [format!("/v2/{REPOSITORY}/referrers/{}?again", digest(bundle.as_bytes())), "/v2/x/tags/list?n=1".to_owned()]
+    for next in
+        [format!("/v2/{REPOSITORY}/referrers/{}?again", digest(bundle.as_bytes())), "/v2/x/tags/list?n=1".to_owned()]
     {
         let proxy = FaultProxy::before(&guard.url()).await;
         let answer = Answer::status(200).header("content-type", INDEX).body(&*index);

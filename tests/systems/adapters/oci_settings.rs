@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 const USER: [(&str, &str); 2] = [("username", "reader"), ("password", PASSWORD)];
 
 fn user(more: Value) -> Value {
-    let mut all = json!({"usernameSecretRef": {"name": "a", "key": "a"}, "passwordSecretRef": {"name": "a", "key": "b"}});
+    let mut all =
+        json!({"usernameSecretRef": {"name": "a", "key": "a"}, "passwordSecretRef": {"name": "a", "key": "b"}});
     all.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     all
 }
@@ -147,7 +148,10 @@ fn endpoints_are_guarded_both() {
         let found = refused("https://registry.example.com", json!({ "tokenEndpoint": realm }), false);
         assert!(matches!(found, Some(Refused::Setting { setting: "oci.tokenEndpoint", .. })), "{realm}: {found:?}");
     }
-    assert_eq!(refused("https://registry.example.com", json!({"tokenEndpoint": "https://auth.example.com/token"}), false), None);
+    assert_eq!(
+        refused("https://registry.example.com", json!({"tokenEndpoint": "https://auth.example.com/token"}), false),
+        None
+    );
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use super::{Condition, Login, Raw, Wire, whole};
 use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Verb;
-use crate::providers::rest::reply::{Came, Failure, Fate};
+use crate::providers::rest::reply::{self, Came, Failure, Fate, Media};
 use crate::providers::rest::table::Request;
 use crate::providers::rest::transport::{Incoming, NoReply, Outgoing};
+use std::time::Duration;
 use tokio::time::Instant;
 
 impl Wire {
@@ -18,7 +19,7 @@ impl Wire {
         understand: impl FnOnce(Raw) -> Came<T>,
     ) -> Came<T> {
         let (verb, record) = (request.verb(), request.record());
-        if !matches!(verb, Verb::Get | Verb::Head) {
+        if !request.reads() {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
         let came = match tokio::time::timeout_at(deadline, self.hear_authorized(&request)).await {
@@ -50,6 +51,21 @@ impl Wire {
             if !std::mem::take(&mut again) {
                 return Ok(raw);
             }
+        }
+    }
+
+    /// What a refusal says in its words; where they say nothing, what its status does.
+    pub(super) fn refused_in_words<T>(
+        &self,
+        status: u16,
+        media: Media,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Came<T> {
+        let really = (self.dialect.really)(status, body);
+        match reply::by_status(really, media, self.dialect, retry_after) {
+            Some(failure) => Came::Failure(failure),
+            None => reply::problem(status, self.dialect, body),
         }
     }
 
