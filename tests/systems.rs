@@ -23,6 +23,7 @@ mod adapters {
     #[cfg(feature = "nats")]
     mod orders;
     mod settings;
+    mod sqs;
 }
 
 #[path = "systems/smoke"]

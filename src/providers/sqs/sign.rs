@@ -1,6 +1,7 @@
 //! Amazon's signature, version 4, in a header: what SQS is asked has no query, and one address.
 //!
-//! The libraries that have it bring 19 crates and more with them, against these lines; see `docs/decisions/`. They are held against
+//! The libraries that have it bring 19 crates and more with them, against these lines; see
+//! `docs/decisions/20261123-amazons-signature.md`. They are held against
 //! Amazon's own test vectors here, and by the tests against a second implementation.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
