@@ -1,6 +1,7 @@
 //! The requests of a connection: what they have in common, what their replies say, and what the limits learn from them.
 //!
-//! [`Reader`] has `get` and nothing else; governance, archive and every other read go through it. [`Writer`] takes a
+//! [`Reader`] sends what changes nothing: GET, HEAD, and a POST whose row says that it asks; governance, archive and every other
+//! read go through it. [`Writer`] takes a
 //! [`Permit`] by value for each change. Both send [`Request`]s only, which the allow-list alone makes.
 //!
 //! **Guarantees:** one request per call; where credentials have to be fetched, one more to fetch them, and a read that was refused

@@ -256,3 +256,34 @@ fn push_json(text: &str, out: &mut String) -> Option<()> {
     out.push_str(&serde_json::to_string(text).ok()?);
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    table! {
+        LOOK: Queue Get "/a/{id}" "", "look";
+        PAGE: Queue Get "/a/{id}?{page}" "", "look on";
+        QUESTION: Queue Post "/" r#"{"id":<id>}"#, "ask", asks;
+        CHANGE: Queue Post "/" r#"{"id":<id>}"#, "change";
+    }
+
+    #[test]
+    fn a_post_reads_where_its_row_says_so() {
+        let id = [("id", Fill::Text("1"))];
+        let reads = |row: &Row| row.request(&id).unwrap().reads();
+        assert!(reads(&LOOK) && reads(&QUESTION) && !reads(&CHANGE));
+        assert_eq!(TABLE.len(), 4);
+    }
+
+    #[test]
+    fn a_systems_own_query_stays_one() {
+        let page = |query: &str| {
+            PAGE.request(&[("id", Fill::Text("1")), ("page", Fill::Query(query))]).map(|request| request.path)
+        };
+        assert_eq!(page("n=2&last=a%2Fb").as_deref(), Some("/a/1?n=2&last=a%2Fb"));
+        for other in ["", "a#b", "a b", "a\r\nb", "a\u{e9}", "a\"b", "a\\b", &"a".repeat(QUERY_MAX + 1)] {
+            assert_eq!(page(other), None, "{other}");
+        }
+    }
+}
