@@ -87,5 +87,8 @@ adapters! {
     smtp: Mails,
     #[cfg(feature = "nats")]
     nats: Streams,
+    sqs: Queues,
     object_store: Buckets,
+    oci: Registries,
+    oci_without_referrers: Tags,
 }

@@ -6,7 +6,9 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Redmine, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{
+    CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp, Sqs,
+};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -62,10 +64,17 @@ pub struct SystemConnectionSpec {
     /// Mail over a submission server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Smtp>,
+    /// A FIFO queue in Amazon SQS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqs: Option<Sqs>,
     /// A bucket with evidence bundles: S3, Google Cloud Storage, Azure Blob Storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = one_store()))]
     pub object_store: Option<ObjectStore>,
+    /// A repository with evidence bundles in an OCI registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = oci_rules()))]
+    pub oci: Option<Oci>,
     /// NATS JetStream. In builds with the feature nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = nats_rules()))]
@@ -104,9 +113,11 @@ impl SystemConnectionSpec {
     /// What else of Secrets the product needs, by what each is for.
     #[must_use]
     pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {
-        let SystemConnectionSpec { object_store, nats, .. } = self;
+        let SystemConnectionSpec { object_store, oci, nats, sqs, .. } = self;
         let store = object_store.iter().flat_map(ObjectStore::secret_refs);
-        store.chain(nats.iter().flat_map(Nats::secret_refs)).collect()
+        let registry = oci.iter().flat_map(Oci::secret_refs);
+        let queue = sqs.iter().flat_map(Sqs::secret_refs);
+        store.chain(registry).chain(queue).chain(nats.iter().flat_map(Nats::secret_refs)).collect()
     }
 }
 
@@ -308,10 +319,10 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 9] =
-    ["http", "gitea", "github", "redmine", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
+const PRODUCTS: [&str; 11] =
+    ["http", "gitea", "github", "redmine", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
 /// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 9] = [
+const ENDPOINTS: [&[&str]; 10] = [
     &["http"],
     &["gitea"],
     &["github"],
@@ -319,6 +330,7 @@ const ENDPOINTS: [&[&str]; 9] = [
     &["objectStore", "s3"],
     &["objectStore", "gcs"],
     &["objectStore", "azure"],
+    &["oci"],
     &["cloudEvents"],
     &["slack"],
 ];
@@ -351,6 +363,16 @@ fn connection_rules() -> Value {
         Some(".nats.endpoint"),
     ));
     rules.push(rule(
+        "!has(self.oci) || !has(self.oci.tokenEndpoint) || self.oci.tokenEndpoint.startsWith('https://') || self.allowPlaintext",
+        "http:// sends the password in the clear; where that is meant, set allowPlaintext: true",
+        Some(".oci.tokenEndpoint"),
+    ));
+    rules.push(rule(
+        "!has(self.sqs) || self.sqs.queueUrl.startsWith('https://') || self.allowPlaintext",
+        "http:// sends the handoff in the clear; where that is meant, set allowPlaintext: true",
+        Some(".sqs.queueUrl"),
+    ));
+    rules.push(rule(
         "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
         "must be https",
         Some(".links.record"),
@@ -361,6 +383,14 @@ fn connection_rules() -> Value {
 fn one_store() -> Value {
     let given = "(has(self.s3) ? 1 : 0) + (has(self.gcs) ? 1 : 0) + (has(self.azure) ? 1 : 0)";
     json!([rule(&format!("{given} == 1"), "exactly one of s3, gcs and azure must be given", None)])
+}
+
+fn oci_rules() -> Value {
+    json!([rule(
+        "has(self.usernameSecretRef) == has(self.passwordSecretRef)",
+        "usernameSecretRef and passwordSecretRef go together",
+        None
+    )])
 }
 
 fn nats_rules() -> Value {

@@ -10,9 +10,11 @@ pub mod http;
 pub mod issues;
 pub mod nats;
 pub mod object_store;
+pub mod oci;
 pub mod redmine;
 pub mod slack;
 pub mod smtp;
+pub mod sqs;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
@@ -20,9 +22,11 @@ pub use github::GitHub;
 pub use http::Http;
 pub use nats::Nats;
 pub use object_store::ObjectStore;
+pub use oci::Oci;
 pub use redmine::Redmine;
 pub use slack::Slack;
 pub use smtp::Smtp;
+pub use sqs::Sqs;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -22,15 +22,17 @@ pub mod meter;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod object_store;
+pub mod oci;
 pub mod redmine;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+pub mod sqs;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Redmine, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Oci, Redmine, Slack, Smtp, Sqs};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -126,8 +128,12 @@ pub enum Product {
     Slack(Box<Slack>),
     /// Mail over a submission server.
     Smtp(Box<Smtp>),
+    /// A queue in Amazon SQS.
+    Sqs(Box<Sqs>),
     /// A bucket with evidence bundles.
     ObjectStore(Box<ObjectStore>),
+    /// A repository with evidence bundles in an OCI registry.
+    Oci(Box<Oci>),
     /// NATS JetStream.
     Nats(Box<Nats>),
 }
@@ -152,10 +158,12 @@ impl Product {
             Product::Redmine(redmine) => state == redmine.statuses.approved,
             // They keep no tracker records.
             Product::ObjectStore(_)
+            | Product::Oci(_)
             | Product::Nats(_)
             | Product::CloudEvents(_)
             | Product::Slack(_)
-            | Product::Smtp(_) => false,
+            | Product::Smtp(_)
+            | Product::Sqs(_) => false,
         }
     }
 
@@ -170,7 +178,9 @@ impl Product {
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
+            Product::Sqs(_) => "sqs",
             Product::ObjectStore(_) => "objectStore",
+            Product::Oci(_) => "oci",
             Product::Nats(_) => "nats",
         }
     }
@@ -315,7 +325,9 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]
     ("smtp", smtp::connect),
+    ("sqs", sqs::connect),
     ("objectStore", object_store::connect),
+    ("oci", oci::connect),
     #[cfg(feature = "nats")]
     ("nats", nats::connect),
 ];
