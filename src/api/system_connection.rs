@@ -6,7 +6,9 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Redmine, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{
+    CloudEvents, GitHub, Gitea, Http, Jira, Nats, ObjectStore, Redmine, SecretKeyRef, Slack, Smtp,
+};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -53,6 +55,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a project in Redmine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redmine: Option<Redmine>,
+    /// Issues of a project in Jira, in the cloud or in a Data Center.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jira: Option<Jira>,
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
@@ -88,12 +93,13 @@ impl SystemConnectionSpec {
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, github, redmine, cloud_events, slack, smtp, .. } = self;
+        let SystemConnectionSpec { http, gitea, github, redmine, jira, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
             github.as_ref().and_then(GitHub::secret_ref),
             redmine.as_ref().map(|redmine| &redmine.token_secret_ref),
+            jira.as_ref().map(|jira| &jira.token_secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
@@ -308,14 +314,15 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 9] =
-    ["http", "gitea", "github", "redmine", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
+const PRODUCTS: [&str; 10] =
+    ["http", "gitea", "github", "redmine", "jira", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
 /// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 9] = [
+const ENDPOINTS: [&[&str]; 10] = [
     &["http"],
     &["gitea"],
     &["github"],
     &["redmine"],
+    &["jira"],
     &["objectStore", "s3"],
     &["objectStore", "gcs"],
     &["objectStore", "azure"],

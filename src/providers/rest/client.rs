@@ -12,6 +12,7 @@ mod login;
 mod turn;
 
 pub(in crate::providers) use login::Login;
+pub(in crate::providers) use turn::{Call, Look};
 
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
@@ -113,6 +114,7 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
     if let Some(token) = &settings.token {
         match dialect.token {
             Shown::Bearer => headers.insert(AUTHORIZATION, bearer(token)?),
+            Shown::Basic => headers.insert(AUTHORIZATION, secret("Basic ", token)?),
             Shown::Header(name) => headers.insert(HeaderName::from_static(name), secret("", token)?),
         };
     }

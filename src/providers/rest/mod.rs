@@ -34,6 +34,8 @@ use transport::Transport;
 pub(super) enum Shown {
     /// `Authorization: Bearer TOKEN`
     Bearer,
+    /// `Authorization: Basic TOKEN`, where the token is a user and a password already.
+    Basic,
     /// A header of the product's own, in lower case, that holds the token alone.
     Header(&'static str),
 }
