@@ -1,20 +1,22 @@
 //! Jira Cloud: issues of a project with the issue types, statuses and custom fields of `docs/adapters/jira.md`. The vendor's own
 //! description stands in front of an emulation that keeps state; a Data Center is in `jira_settings.rs`.
 
-use crate::conformance::cases::{Play, ensure, untouched};
+use crate::conformance::cases::{Play, UNWRITTEN, ensure, finish, untouched};
 use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
-use crate::conformance::front::Front;
+use crate::conformance::front::{Fault, Front, On};
 use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
-use crate::fault_proxy::Answer;
+use crate::fault_proxy::{Answer, Gate};
 use crate::systems::http::Http;
 use crate::systems::jira::{CLOSER, Jira, deed};
 use async_trait::async_trait;
 use releaseclosure::closure::ids::{Step, System};
+use releaseclosure::closure::snapshot::Trouble;
 use releaseclosure::products;
 use releaseclosure::providers::Product;
 use releaseclosure::providers::jira::allow_list;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What people write into a description.
 const WORDS: &str = "\nLooked at twice. — Kim <!-- not a mark -->";
@@ -56,8 +58,10 @@ impl Adapter for Work {
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[
             ("the issue is moved to another project", |cell| Box::pin(another_project(cell))),
+            ("the issue itself is archived", |cell| Box::pin(archived(cell))),
             ("no transition leads there", |cell| Box::pin(no_way(cell))),
             ("the mark is not on the transition's screen", |cell| Box::pin(no_screen(cell))),
+            ("the looks before the change take too long together", |cell| Box::pin(slow_looks(cell))),
         ]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
@@ -258,6 +262,7 @@ impl Place for Shop {
                 let may = json!({id(&other): CLOSER, id(&here): CLOSER});
                 self.deed("PATCH", &format!("tokens/{}", self.token), json!({"may": may})).await;
             }
+            Deed::Own("archived") => self.edit(made, json!({"archived": true, "touch": false})).await,
             Deed::Own("stuck") => {
                 self.deed("PATCH", &project, json!({"stuck": true})).await;
             }
@@ -329,6 +334,51 @@ async fn another_project(cell: &mut Cell) -> Outcome {
     Ok(Verdict::Passes)
 }
 
+/// It can be read by its key, no search finds it, and nothing is changed there.
+async fn archived(cell: &mut Cell) -> Outcome {
+    let look = cell.must_read().await?;
+    cell.person(Deed::Own("archived")).await?;
+    let read = cell.read().await;
+    ensure!(read == Saw::Found(Box::new(look.clone())), read);
+    if !cell.writes() {
+        return Ok(Verdict::Passes);
+    }
+    let found = cell.find().await;
+    ensure!(found == Saw::Missing, found);
+    let wrote = cell.write(cell.order(&look)?).await;
+    not_sent(cell, &wrote).await
+}
+
+/// All that a write asks is over within one timeout, however it is spread: each look comes in time, and both do not.
+async fn slow_looks(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return Ok(Verdict::NoSuchThing(UNWRITTEN.to_owned()));
+    }
+    let look = cell.must_read().await?;
+    let order = cell.order(&look)?;
+    cell.again(&cell.place.token(), Duration::from_secs(3))?;
+    let link = cell.part.step == Some(Step::AttachEvidence);
+    let looks = if link { ["?fields=", "/remotelink"] } else { ["/transitions?", "?fields="] };
+    let gates = looks.map(|look| {
+        let gate = Gate::default();
+        cell.front().on(On::Path(look), Fault::Slow(gate.clone()));
+        gate
+    });
+    let opened = async {
+        for gate in &gates {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            gate.open();
+        }
+    };
+    let (wrote, ()) = futures::join!(cell.write(order), opened);
+    ensure!(matches!(&wrote, Wrote::NotApplied(why) if why.trouble == Trouble::Unavailable), wrote);
+    let truth = cell.truth().await;
+    ensure!(untouched(&truth) && cell.front().changes() == 0, truth);
+    cell.again(&cell.place.token(), Duration::from_secs(60))?;
+    finish(cell).await?;
+    Ok(Verdict::Passes)
+}
+
 const NO_TRANSITION: &str = "no status is changed";
 
 /// Where the workflow has none, nothing is sent.
@@ -355,8 +405,7 @@ async fn no_screen(cell: &mut Cell) -> Outcome {
 }
 
 async fn not_sent(cell: &Cell, wrote: &Wrote) -> Outcome {
-    let forbidden = releaseclosure::closure::snapshot::Trouble::Forbidden;
-    ensure!(matches!(wrote, Wrote::NotApplied(why) if why.trouble == forbidden), wrote);
+    ensure!(matches!(wrote, Wrote::NotApplied(why) if why.trouble == Trouble::Forbidden), wrote);
     let truth = cell.truth().await;
     ensure!(untouched(&truth) && cell.front().changes() == 0, truth);
     Ok(Verdict::Passes)

@@ -132,19 +132,22 @@ function search(me, jql) {
   if (!project || !me.may(project, 'BROWSE_PROJECTS')) throw refuse(400, `The value '${key}' does not exist for the field 'project'.`);
   if (!TYPES.includes(type)) throw refuse(400, `The value '${type}' does not exist for the field 'issuetype'.`);
   const words = found[4] && unquoted(unquoted(found[4])).toLowerCase();
-  const all = [...new Set(issues.values())].filter((issue) => issue.project === project && issue.type === type && !project.archived);
+  const all = [...new Set(issues.values())].filter((issue) => issue.project === project && issue.type === type && !isArchived(issue));
   return all.filter((issue) => {
     if (words) return String(issue.fields[`customfield_${found[3]}`] ?? '').toLowerCase().includes(words);
     return !found[5] || issue.labels.includes(unquoted(found[5]));
   });
 }
 
+/// Whether nothing can be changed there, and no search finds it.
+const isArchived = (issue) => issue.archived || issue.project.archived;
+
 const ways = (issue) => workflow(issue.project.base, issue.type)
   .filter((way) => way.from === issue.status && !(issue.project.stuck && way.to === WORKFLOWS[issue.type].done))
   .map((way) => (issue.project.screens ? way : { ...way, screen: [], required: [] }));
 
 async function transit(me, issue, body) {
-  const may = me.may(issue.project, 'TRANSITION_ISSUES') && !issue.project.archived;
+  const may = me.may(issue.project, 'TRANSITION_ISSUES') && !isArchived(issue);
   const way = () => ways(issue).find((way) => way.id === body.transition?.id);
   const not = () => refuse(400, 'It seems that you have tried to perform a workflow operation that is not valid for the current state of this issue.');
   if (!may || !way()) throw not();
@@ -168,7 +171,7 @@ async function transit(me, issue, body) {
 }
 
 function link(me, issue, { globalId, relationship, object }) {
-  if (!me.may(issue.project, 'LINK_ISSUES') || issue.project.archived) throw refuse(403, 'No Link Issue Permission for issue.');
+  if (!me.may(issue.project, 'LINK_ISSUES') || isArchived(issue)) throw refuse(403, 'No Link Issue Permission for issue.');
   if (!object?.url || !object?.title) throw refuse(400, null, { title: "'title' is required." });
   if ((globalId ?? '').length > 255 || object.title.length > 255) throw refuse(400, null, { globalId: 'Too long.' });
   const kept = globalId && issue.links.find((link) => link.globalId === globalId);
@@ -212,7 +215,7 @@ async function answer(api, method, path, query, me, body) {
       return show(api, issueFor(me, id), query);
     case 'GET issue/transitions': {
       const issue = issueFor(me, id);
-      const open = me.may(issue.project, 'TRANSITION_ISSUES') && !issue.project.archived ? ways(issue) : [];
+      const open = me.may(issue.project, 'TRANSITION_ISSUES') && !isArchived(issue) ? ways(issue) : [];
       return {
         expand: 'transitions',
         transitions: open.map((way) => ({
