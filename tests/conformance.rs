@@ -53,6 +53,8 @@ macro_rules! adapters {
     };
 }
 
+#[path = "conformance/jira_settings.rs"]
+mod jira_settings;
 #[path = "conformance/redmine_settings.rs"]
 mod redmine_settings;
 
@@ -81,6 +83,7 @@ adapters! {
     gitea: Issues with gitea_forms,
     github: Hub,
     http: Contract,
+    jira: Work,
     redmine: Project,
     slack: Channels,
     #[cfg(feature = "smtp")]

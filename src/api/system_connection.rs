@@ -7,7 +7,7 @@ use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
 pub use crate::products::{
-    CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp, Sqs,
+    CloudEvents, GitHub, Gitea, Http, Jira, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp, Sqs,
 };
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
@@ -55,6 +55,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a project in Redmine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redmine: Option<Redmine>,
+    /// Issues of a project in Jira, in the cloud or in a Data Center.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jira: Option<Jira>,
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
@@ -97,12 +100,13 @@ impl SystemConnectionSpec {
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, github, redmine, cloud_events, slack, smtp, .. } = self;
+        let SystemConnectionSpec { http, gitea, github, redmine, jira, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
             github.as_ref().and_then(GitHub::secret_ref),
             redmine.as_ref().map(|redmine| &redmine.token_secret_ref),
+            jira.as_ref().map(|jira| &jira.token_secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
@@ -319,14 +323,15 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 11] =
-    ["http", "gitea", "github", "redmine", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
+const PRODUCTS: [&str; 12] =
+    ["http", "gitea", "github", "redmine", "jira", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
 /// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 10] = [
+const ENDPOINTS: [&[&str]; 11] = [
     &["http"],
     &["gitea"],
     &["github"],
     &["redmine"],
+    &["jira"],
     &["objectStore", "s3"],
     &["objectStore", "gcs"],
     &["objectStore", "azure"],

@@ -17,6 +17,7 @@ pub mod github;
 pub mod guard;
 pub mod http;
 mod issues;
+pub mod jira;
 pub mod limits;
 pub mod meter;
 #[cfg(feature = "nats")]
@@ -32,7 +33,7 @@ pub mod sqs;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Oci, Redmine, Slack, Smtp, Sqs};
+use crate::products::{CloudEvents, GitHub, Gitea, Jira, Nats, ObjectStore, Oci, Redmine, Slack, Smtp, Sqs};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -122,6 +123,8 @@ pub enum Product {
     GitHub(Box<GitHub>),
     /// Issues of a project in Redmine.
     Redmine(Box<Redmine>),
+    /// Issues of a project in Jira.
+    Jira(Box<Jira>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
@@ -156,6 +159,7 @@ impl Product {
             Product::Gitea(_) => true,
             Product::GitHub(github) => github.label_of(state).is_some(),
             Product::Redmine(redmine) => state == redmine.statuses.approved,
+            Product::Jira(jira) => state == jira.statuses.approved,
             // They keep no tracker records.
             Product::ObjectStore(_)
             | Product::Oci(_)
@@ -175,6 +179,7 @@ impl Product {
             Product::Gitea(_) => "gitea",
             Product::GitHub(_) => "github",
             Product::Redmine(_) => "redmine",
+            Product::Jira(_) => "jira",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
@@ -321,6 +326,7 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("gitea", gitea::connect),
     ("github", github::connect),
     ("redmine", redmine::connect),
+    ("jira", jira::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]

@@ -12,6 +12,7 @@
 pub mod gitea;
 pub mod github;
 pub mod http;
+pub mod jira;
 pub mod nats;
 pub mod oci;
 pub mod oci_guard;
