@@ -4,6 +4,7 @@
 use crate::adapters::jira::{Running, Shop};
 use crate::conformance::cases::CASES;
 use crate::conformance::cell::{Cell, Saw, Wrote};
+use crate::conformance::front::On;
 use crate::conformance::subject::{Deed, PARTS, Part, Place, Release, settings};
 use crate::systems::jira::{CLOSER, Jira};
 use futures::StreamExt;
@@ -277,6 +278,21 @@ async fn jira_without_a_field_there_is_no_mark() {
         );
         let truth = tracker.truth().await;
         assert!(truth.done && truth.words && truth.marks == 0, "{truth:?}");
+    }
+}
+
+/// A permission that is withdrawn right before the change makes nothing missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jira_what_is_hidden_at_the_moment_of_the_change_is_not_gone() {
+    let Some(jira) = Jira::cloud().await else { return };
+    let running = Running(jira);
+    for (number, part) in [CHECKLIST, APPROVE, ATTACH].into_iter().enumerate() {
+        let (_, record) = cell(running.shop(part, number).await, part).await;
+        let look = record.must_read().await.expect("it is there");
+        record.person_when(On::Write, Deed::WithdrawReading);
+        let wrote = record.write(record.order(&look).expect("an order")).await;
+        assert!(matches!(&wrote, Wrote::NotApplied(why) if why.trouble == Trouble::Forbidden), "{wrote:?}");
+        assert!(!record.truth().await.done);
     }
 }
 

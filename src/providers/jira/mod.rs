@@ -224,6 +224,8 @@ impl Records {
         let (came, mut turn) = turn.change(request, understand).await;
         match came {
             Came::Success(()) => {}
+            // It was there a moment ago: whoever may not look any more is told 404, too.
+            Came::Problem(404) => return WriteReply::NotApplied(Trouble::Forbidden.into()),
             Came::Problem(status) => return Came::<(R, _)>::Problem(status).write_reply(),
             Came::Failure(failure) => return Came::<(R, _)>::Failure(failure).write_reply(),
         }
