@@ -48,6 +48,9 @@ pub enum Command {
     /// Deletes what is finished and older than its playbook's policy.retention. Each object is printed first, as a line of
     /// JSON on stdout.
     Prune(Prune),
+    /// Prints the NetworkPolicy that lets the operator reach its API server and the systems of all connections, and nothing
+    /// else.
+    NetworkPolicy(NetworkPolicy),
 }
 
 /// Settings of the operator.
@@ -275,6 +278,24 @@ pub struct Prune {
     #[arg(long)]
     pub dry_run: bool,
     /// Where.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// `network-policy`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct NetworkPolicy {
+    /// An address of the API server; else what the cluster says of it.
+    #[arg(long)]
+    pub api_server: Vec<SocketAddr>,
+    /// Let names outside of the cluster be reached at the addresses that they have now, and at no other. Print it again when
+    /// they move.
+    #[arg(long)]
+    pub resolve: bool,
+    /// JSON instead of YAML.
+    #[arg(short, long, default_value = "yaml")]
+    pub output: Output,
+    /// Which cluster. The namespace is the operator's own; else releaseclosure-system.
     #[command(flatten)]
     pub cluster: Cluster,
 }

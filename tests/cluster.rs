@@ -11,6 +11,8 @@ mod already;
 mod announcements;
 #[path = "cluster/apiserver.rs"]
 mod apiserver;
+#[path = "cluster/audit.rs"]
+mod audit;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/budget.rs"]
@@ -57,6 +59,8 @@ mod operators;
 mod outages;
 #[path = "cluster/people.rs"]
 mod people;
+#[path = "cluster/permissions.rs"]
+mod permissions;
 #[path = "cluster/processes.rs"]
 mod processes;
 #[path = "cluster/releases.rs"]

@@ -97,6 +97,28 @@ pub struct SystemConnectionSpec {
 }
 
 impl SystemConnectionSpec {
+    /// Where requests go, as a URL, whatever the product. None where no product is given.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let SystemConnectionSpec {
+            http, gitea, github, redmine, cloud_events, slack, smtp, object_store, nats, ..
+        } = self;
+        let store = object_store.as_ref().and_then(ObjectStore::endpoint);
+        let mail = smtp.as_ref().map(|smtp| format!("smtp://{}:{}", smtp.host, smtp.port()));
+        let all = [
+            http.as_ref().map(|http| &http.endpoint),
+            gitea.as_ref().map(|gitea| &gitea.endpoint),
+            github.as_ref().map(|github| &github.endpoint),
+            redmine.as_ref().map(|redmine| &redmine.endpoint),
+            cloud_events.as_ref().map(|events| &events.endpoint),
+            slack.as_ref().map(|slack| &slack.endpoint),
+            nats.as_ref().map(|nats| &nats.endpoint),
+            store,
+            mail.as_ref(),
+        ];
+        all.into_iter().flatten().next().cloned()
+    }
+
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {

@@ -106,6 +106,14 @@ pub enum Error {
         /// Which rule it breaks.
         why: String,
     },
+    /// A connection is not what it must be.
+    #[error("systemconnection {name}: {why}")]
+    Connection {
+        /// The connection.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The trace does not hold.
     #[error("releaseclosure {name}: {why}")]
     Broken {

@@ -93,7 +93,12 @@ async fn each_role_may_do_exactly_what_the_table_says() {
     }
     let statuses = PLURALS.map(|plural| format!("{plural}/status"));
     let statuses = statuses.each_ref().map(String::as_str);
-    let expected = of(&[(&READ, &PLURALS), (&["update"], &statuses), (&["create"], &["followuppackets"])]);
+    let expected = of(&[
+        (&["list", "watch"], &PLURALS),
+        (&["get"], &["releaseclosures", "followuppackets"]),
+        (&["update"], &statuses),
+        (&["create"], &["followuppackets"]),
+    ]);
     assert_eq!(rights(OPERATOR, namespace).await, expected, "the operator");
 }
 

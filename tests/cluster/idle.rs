@@ -1,12 +1,13 @@
 //! What an operator costs that has nothing to do, in a cluster where much has been closed.
 
-use crate::operators::{ACCOUNT, Operator, account, furnished};
+use crate::audit::asked;
+use crate::operators::{Operator, account, furnished};
 use crate::stage::{Setup, Stage};
 use crate::support::controlplane::ControlPlane;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{Patch, PatchParams, PostParams};
 use releaseclosure::api::ReleaseClosure;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// How long it is watched, in seconds; three renewals of its lease are in it.
@@ -15,15 +16,6 @@ const WINDOW: u32 = 30;
 const SETTLED: Duration = Duration::from_secs(8);
 /// By how much its memory may differ, in KiB.
 const MEMORY: u64 = 5 * 1024;
-
-/// How many requests the operator has made.
-fn asked(plane: &ControlPlane) -> usize {
-    let log = std::fs::read_to_string(plane.audit_log()).expect("the audit log can be read");
-    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("an entry is JSON"));
-    // A watch has two entries, of which the first counts.
-    let counts = |entry: &Value| entry["verb"] != "watch" || entry["stage"] == "ResponseStarted";
-    entries.filter(|entry| entry["user"]["username"] == ACCOUNT && counts(entry)).count()
-}
 
 /// Its resident memory, in KiB.
 fn memory(operator: &Operator) -> u64 {
@@ -39,9 +31,9 @@ async fn idle(stage: &Stage, seconds: u32) -> (u64, usize) {
     let operator = tokio::task::spawn_blocking(start).await.unwrap();
     tokio::time::sleep(SETTLED).await;
     stage.sandbox().clear_requests();
-    let before = asked(plane);
+    let before = asked(plane).len();
     tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    let cost = (memory(&operator), asked(plane) - before);
+    let cost = (memory(&operator), asked(plane).len() - before);
     assert_eq!(stage.sandbox().requests(0).len(), 0, "a request to a system, of an operator that has nothing to do");
     operator.signal("-TERM");
     while operator.is_alive() {
