@@ -5,6 +5,8 @@
 
 #[path = "install/chart.rs"]
 mod chart;
+#[path = "install/gitops.rs"]
+mod gitops;
 #[path = "install/network.rs"]
 mod network;
 #[path = "cluster/operators.rs"]
