@@ -58,6 +58,11 @@ fn manifests() -> Objects {
     objects(std::str::from_utf8(&ran.stdout).unwrap())
 }
 
+/// How many kinds there are.
+fn kinds() -> usize {
+    std::fs::read_dir(repository("crds")).unwrap().count()
+}
+
 #[test]
 fn chart_and_manifests_are_the_same_objects() {
     let Some(helm) = Helm::find() else { return };
@@ -75,7 +80,7 @@ fn chart_and_manifests_are_the_same_objects() {
     // A release is in a namespace that is there already.
     let namespace = ("Namespace".to_owned(), String::new(), "releaseclosure-system".to_owned());
     assert!(expected.remove(&namespace).is_some());
-    assert_eq!(kept, std::fs::read_dir(repository("crds")).unwrap().count());
+    assert_eq!(kept, kinds());
     for (key, object) in &expected {
         assert_eq!(rendered.get(key), Some(object), "{key:?}");
     }
@@ -197,6 +202,11 @@ fn an_uninstall_keeps_every_closure_and_a_new_install_finds_it() {
     helm.run(&[&["uninstall", "r"], &own[..]].concat()).unwrap();
     pods(0);
     assert!(!may("tracker-token"));
+    // A definition that goes takes its objects along, and takes a while for it.
+    let definitions = plane.kubectl(&["get", "crd", "-o", "json"]);
+    let definitions: Value = serde_json::from_str(&definitions).unwrap();
+    let going = |definition: &Value| definition["metadata"].get("deletionTimestamp").is_some();
+    assert_eq!(definitions["items"].as_array().unwrap().iter().map(going).collect::<Vec<_>>(), vec![false; kinds()]);
     helm.run(&[&["install", "r", "CHART", "--set", open], &own[..]].concat()).unwrap();
     let after = plane.kubectl(&["-n", "payments", "get", "rclo", "-o", "jsonpath={.items[*].metadata.uid}"]);
     assert!(!before.is_empty());

@@ -288,3 +288,18 @@ async fn a_refused_edit_holds_back_the_rest_of_a_kustomization() {
     assert_eq!(forced["made"].as_object().map(serde_json::Map::len), Some(3), "{forced:#}");
     assert_ne!(stage.get(name).await.metadata.uid, closed.metadata.uid);
 }
+
+#[test]
+fn the_docs_show_what_is_shipped() {
+    let docs = std::fs::read_to_string(repository("docs/gitops.md")).unwrap();
+    let blocks = docs.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let objects: Vec<Value> = blocks
+        .flat_map(|block| serde_saphyr::from_multiple::<Value>(block).expect("YAML that can be copied"))
+        .collect();
+    let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Kustomization", "Kustomization", "Kustomization", "AppProject", "Application"]);
+    let shipped = std::fs::read_to_string(shipped("flux/health-checks.yaml")).unwrap();
+    let shipped: Value = serde_saphyr::from_str(&shipped).unwrap();
+    assert_eq!(objects[1]["spec"]["healthCheckExprs"], shipped);
+    assert!(objects.iter().all(|object| object["spec"]["force"] != true));
+}
