@@ -17,6 +17,7 @@ use crate::closure::snapshot::{
     Unreachable,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -196,11 +197,46 @@ pub trait Gate: Send + Sync {
     }
 }
 
+/// One review of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListedReview {
+    /// Its own identifier.
+    pub id: String,
+    /// The version that was accepted.
+    pub version: String,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewPage {
+    /// In the order of their acceptance.
+    pub reviews: Vec<ListedReview>,
+    /// Where the next page begins; none on the last one.
+    pub next: Option<String>,
+}
+
+/// What a system answers when it is asked for a list of reviews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// One page of it.
+    Page(ReviewPage),
+    /// It gives no such list: few products do.
+    NotOffered,
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
 /// The system that holds the accepted decision. Read only.
 #[async_trait]
 pub trait Governance: Send + Sync {
     /// Reads the review.
     async fn review(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ReviewRecord>;
+
+    /// Lists the reviews in a state that were accepted after a time, from a cursor of an earlier page on. For feeds alone,
+    /// and only where a product has such a list.
+    async fn accepted(&self, _state: &str, _after: Timestamp, _cursor: Option<&str>) -> Listed {
+        Listed::NotOffered
+    }
 }
 
 /// The evidence archive. Read only.
