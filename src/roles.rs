@@ -226,6 +226,47 @@ pub enum Listed {
     Unreachable(Unreachable),
 }
 
+/// What a source of events has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// One event, which comes again until it is settled.
+    Event {
+        /// What it says.
+        body: Vec<u8>,
+        /// What settles it.
+        receipt: Receipt,
+    },
+    /// Nothing just now.
+    Nothing,
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// Names one handing-out of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt(pub(crate) String);
+
+/// What is said of an event that is not to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// What it asks for is there.
+    Done,
+    /// Nothing will come of it.
+    Never,
+}
+
+/// Where a governance system's events are kept until somebody has taken them.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// The next event; does not wait for one.
+    async fn next(&self) -> Pulled;
+    /// Says that an event is not to come again. Where that does not arrive, it does.
+    ///
+    /// # Errors
+    /// It is not known to have arrived.
+    async fn settle(&self, receipt: &Receipt, word: Settled) -> Result<(), Unreachable>;
+}
+
 /// The system that holds the accepted decision. Read only.
 #[async_trait]
 pub trait Governance: Send + Sync {
@@ -326,6 +367,8 @@ pub struct Connected {
     pub queue: Option<Arc<dyn ReviewQueue>>,
     /// As intake.
     pub intake: Option<Arc<dyn Intake>>,
+    /// As the place where the governance system's events are.
+    pub events: Option<Arc<dyn Events>>,
     /// One of its own reads, for an id that no closure uses.
     pub prober: Arc<dyn Prober>,
 }
@@ -342,6 +385,7 @@ impl Connected {
             tracker: None,
             queue: None,
             intake: None,
+            events: None,
             prober,
         }
     }

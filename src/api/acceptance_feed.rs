@@ -1,6 +1,6 @@
 //! `AcceptanceFeed`: where accepted-state events come from, and what a closure is made like.
 
-use super::closure_playbook::within;
+use super::closure_playbook::{ConnectionRef, within};
 use super::conditions::{self, Condition};
 use super::parse::DURATION_PATTERN;
 use super::release_closure::{Mode, PlaybookRef, coordinator_rules};
@@ -12,6 +12,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+/// A JSON pointer to a value below the top, none of its names empty.
+const POINTER_PATTERN: &str = r"^(/[^\x00-\x1f\x7f/]+)+$";
 
 /// Where events come from, and what a closure is made like. An event only says which review to read: what is made
 /// mirrors the review's record in the governance system.
@@ -47,6 +50,9 @@ pub struct AcceptanceFeedSpec {
     /// Reviews that the governance system is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
+    /// Events that lie in a stream of NATS JetStream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<Stream>,
     /// What a closure gets that no record holds.
     #[serde(default)]
     pub template: Template,
@@ -66,7 +72,7 @@ pub struct Webhook {
     pub secret_refs: Vec<SecretKeyRef>,
     /// Where the review's id is, as a JSON pointer into the body. Left out: where the format has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 256), regex(pattern = r"^(/[^\x00-\x1f\x7f/]+)+$"))]
+    #[schemars(length(min = 2, max = 256), regex(pattern = POINTER_PATTERN))]
     pub review_id_pointer: Option<String>,
 }
 
@@ -92,6 +98,18 @@ pub struct Poll {
     /// Reviews accepted after this are looked for; left out: after the feed was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+}
+
+/// Events that lie in a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stream {
+    /// A connection of the product nats with events; its allowedRoles must contain Governance. It is this feed's alone.
+    pub connection_ref: ConnectionRef,
+    /// Where the review's id is, as a JSON pointer into the message. Left out: /data/review/id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 256), regex(pattern = POINTER_PATTERN))]
+    pub review_id_pointer: Option<String>,
 }
 
 /// What a closure gets that no record holds.
@@ -189,16 +207,16 @@ pub struct LastEvent {
 pub struct LastRefusal {
     /// When it came.
     pub at: Timestamp,
-    /// Why.
+    /// Why it was refused.
     pub outcome: Outcome,
 }
 
 /// How many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Count {
-    /// What became of them.
+    /// What became of these events.
     pub outcome: Outcome,
-    /// How many.
+    /// How many became that.
     #[schemars(range(min = 0))]
     pub count: i64,
 }
@@ -230,7 +248,8 @@ fn ten_minutes() -> String {
 }
 
 fn feed_rules() -> Value {
-    json!([rule("has(self.webhook) != has(self.poll)", "exactly one source must be given: webhook or poll", None)])
+    let given = ["webhook", "poll", "nats"].map(|source| format!("(has(self.{source}) ? 1 : 0)")).join(" + ");
+    json!([rule(&format!("{given} == 1"), "exactly one source must be given: webhook, poll or nats", None)])
 }
 
 impl AcceptanceFeedSpec {

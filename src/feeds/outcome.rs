@@ -109,11 +109,13 @@ pub enum Source {
     Webhook,
     /// They are asked for.
     Poll,
+    /// They lie in a stream of NATS JetStream.
+    Nats,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: &'static [Source] = &[Source::Webhook, Source::Poll];
+    pub const ALL: &'static [Source] = &[Source::Webhook, Source::Poll, Source::Nats];
 
     /// The word in metric labels.
     #[must_use]
@@ -121,6 +123,7 @@ impl Source {
         match self {
             Source::Webhook => "webhook",
             Source::Poll => "poll",
+            Source::Nats => "nats",
         }
     }
 }

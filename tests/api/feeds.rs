@@ -61,6 +61,10 @@ async fn a_feed_that_is_none_is_not_let_in() {
     }
     let mut asks = feed("poll");
     asks["spec"].as_object_mut().unwrap().remove("webhook");
+    let mut takes = asks.clone();
+    takes["metadata"]["name"] = json!("stream");
+    takes["spec"]["nats"] = json!({"connectionRef": {"name": "events"}});
+    feeds.create(&takes).await.expect("a stream is a source");
     for (poll, expected) in [
         (json!({"interval": "1s"}), "must be between 10s and 24h"),
         (json!({"overlap": "25h"}), "must be between 0s and 24h"),

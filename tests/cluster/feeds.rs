@@ -220,6 +220,8 @@ async fn a_delivery_is_remembered_by_the_next_process_and_two_secrets_are_good_w
     let mut fed = Fed::new("feed-again", 1, &feeds).await;
     let body = json!({"data": {"review": {"id": review(1)}}}).to_string();
     assert_eq!(fed.poster("one").standard("evt-1", now(), &body).await, 204);
+    let stored = fed.feeds.get("one").await.unwrap().status.unwrap();
+    assert_eq!(stored.seen.map(|seen| seen.len()), Some(8), "what is answered is written down");
     let name = fed.closure_of(1).await.name_any();
     fed.stage.closed(&name).await;
     fed.operator.take().unwrap().kill();

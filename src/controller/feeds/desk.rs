@@ -4,6 +4,7 @@ use super::admit::{self, For};
 use super::book::Came;
 use super::{Feeds, SECRET_AGE_MAX, SECRET_AGE_MIN};
 use crate::api::AcceptanceFeed;
+use crate::closure::reason::Reason;
 use crate::feeds::server::{Delivery, Desk};
 use crate::feeds::{Outcome, Source, event};
 use async_trait::async_trait;
@@ -88,8 +89,10 @@ impl Feeds {
         let admitted = admit::admit(&self.context, &of, &review).await;
         came.review = Some(review);
         came.closure = admitted.closure;
-        if admitted.trouble.is_some() || admitted.outcome.is_remembered() {
-            *entry.trouble() = admitted.trouble;
+        // Of playbook and connection the feed's condition tells by itself.
+        let hindered = admitted.trouble.filter(|(reason, _)| *reason == Reason::FeedHindered);
+        if hindered.is_some() || admitted.outcome.is_remembered() {
+            *entry.trouble() = hindered;
         }
         self.note(Source::Webhook, feed, &entry, admitted.outcome, came, Some(&print)).await
     }

@@ -1,6 +1,6 @@
 //! Feeds: accepted reviews become closures by themselves.
 //!
-//! `desk` takes webhooks, `poll` asks; both hand the id of a review to `admit`, which reads its record and makes the
+//! `desk` takes webhooks, `poll` asks, `pull` takes from a stream; each hands the id of a review to `admit`, which reads its record and makes the
 //! closure. `book` is what is known of a feed and what its status tells.
 //!
 //! **Only the leader takes events.** What must survive it is stored before an answer: that a closure is there, and that the
@@ -11,6 +11,7 @@ mod admit;
 mod book;
 mod desk;
 mod poll;
+mod pull;
 
 use super::context::{Context, Locks};
 use super::secrets;
@@ -153,7 +154,9 @@ impl Feeds {
         tokio::spawn(async move {
             let entry = feeds.entry(&feed);
             let verdict = feeds.judge(&feed, &entry).await;
-            let usable = verdict.reason == Reason::Ready || entry.trouble().is_some();
+            // A system that was away at its last probe may be there by now: asking it tells.
+            let may_be = matches!(verdict.reason, Reason::Ready | Reason::ConnectionNotReady);
+            let usable = may_be || entry.trouble().is_some();
             let version = {
                 let mut book = entry.book();
                 book.judged(verdict, feed.metadata.generation.unwrap_or_default());
@@ -161,6 +164,9 @@ impl Feeds {
             };
             if usable && feed.spec.poll.is_some() {
                 feeds.poll_when_due(&feed, &entry).await;
+            }
+            if let (true, Some(stream)) = (usable, &feed.spec.nats) {
+                feeds.pull(&feed, &entry, stream).await;
             }
             feeds.store(&feed, &entry, version).await;
         });
@@ -177,7 +183,8 @@ impl Feeds {
         let allowed =
             self.context.playbooks.rules(&namespace, &feed.spec.playbook_ref.name).and_then(|(playbook, _)| {
                 let name = playbook.connection(System::Governance);
-                self.context.connections.allows(&namespace, name, System::Governance, &playbook)
+                self.context.connections.allows(&namespace, name, System::Governance, &playbook)?;
+                self.context.connections.told_ready(&namespace, name, System::Governance)
             });
         if let Err(unusable) = allowed {
             return Verdict::not(unusable.reason, unusable.message);

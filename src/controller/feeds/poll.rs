@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// Most pages of one look: after them it goes on at the next one, so that one feed does not keep the connection to itself.
 const PAGES_MAX: usize = 100;
 
+/// Most reviews of one look whose records could not be read: after them it is an outage, and the look is broken off. One
+/// record that can never be read keeps no other from being found.
+const FAILURES_MAX: u32 = 10;
 /// How far a feed goes on before it is written down that it has.
 const ADVANCE_MIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
@@ -61,6 +64,7 @@ impl Feeds {
         let Some(governance) = authority.connected.governance.clone() else { return Looked::Partly };
         let states = &authority.playbook.rules.accepted_states;
         let mut position = start(feed, entry, poll, self.context.now());
+        let mut failures = 0;
         for _ in 0..PAGES_MAX {
             // A state that the playbook accepts no more: the look begins again.
             let known = position.state.as_ref().filter(|state| states.contains(state)).cloned();
@@ -88,6 +92,9 @@ impl Feeds {
                     continue;
                 }
                 if !self.follow_up(feed, entry, &namespace, review.id, &print).await {
+                    failures += 1;
+                }
+                if failures > FAILURES_MAX {
                     return Looked::Partly;
                 }
             }
@@ -95,12 +102,20 @@ impl Feeds {
             position = match (page.next, next_state) {
                 (Some(cursor), _) => Position { cursor: Some(cursor), ..position },
                 (None, Some(state)) => Position { state: Some(state), cursor: None, ..position },
+                // The next look begins where this one did.
+                (None, None) if failures > 0 => {
+                    entry.book().has_come_to(Position { began: None, state: None, cursor: None, ..position });
+                    return Looked::Partly;
+                }
                 (None, None) => {
                     entry.book().has_come_to(end(position, poll));
                     return Looked::Through;
                 }
             };
-            entry.book().has_come_to(position.clone());
+            // What a later page has must not hide what an earlier one lacked.
+            if failures == 0 {
+                entry.book().has_come_to(position.clone());
+            }
         }
         Looked::Partly
     }

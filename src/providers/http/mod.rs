@@ -76,6 +76,7 @@ fn roles(settings: &Settings, delivery: Delivery, (reader, writer, gate): (Reade
         tracker: Some(records.clone()),
         queue: Some(records.clone()),
         intake: Some(records),
+        events: None,
         prober: sources,
     }
 }
