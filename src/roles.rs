@@ -244,7 +244,10 @@ pub enum Pulled {
 
 /// Names one handing-out of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt(pub(crate) String);
+pub struct Receipt(
+    /// The source's own word for it.
+    pub String,
+);
 
 /// What is said of an event that is not to come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -119,7 +119,7 @@ impl Governance for Sources {
         };
         match self.reader.get(&mut entered, request, |reply| wire::reviews(&reply.body).ok()).await {
             Came::Success(page) => Listed::Page(page),
-            Came::Problem(404 | 405 | 501) => Listed::NotOffered,
+            Came::Problem(404 | 405) => Listed::NotOffered,
             Came::Problem(_) => Listed::Unreachable(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => Listed::Unreachable(failure.why),
         }
