@@ -168,9 +168,8 @@ impl Connections {
     /// It did not.
     pub fn told_ready(&self, namespace: &str, name: &str, system: System) -> Result<(), Unusable> {
         let object = self.get(namespace, name);
-        let conditions =
-            object.iter().filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions);
-        let told = conditions.filter(|condition| condition.type_ == conditions::READY).last();
+        let status = object.as_ref().and_then(|object| object.status.as_ref());
+        let told = status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
         if told.is_none_or(|condition| condition.status != Truth::False.as_str()) {
             return Ok(());
         }
