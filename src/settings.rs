@@ -74,6 +74,9 @@ pub struct Operator {
     /// Address that serves /metrics, /livez and /readyz; 0 turns it off.
     #[arg(long, env = "RELEASECLOSURE_METRICS_BIND_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_bind_address: Bind,
+    /// Address that takes the webhooks of feeds, on the replica that leads; 0 turns it off. TLS ends before it.
+    #[arg(long, env = "RELEASECLOSURE_FEEDS_BIND_ADDRESS", default_value = "0")]
+    pub feeds_bind_address: Bind,
     /// Let connections have endpoints on this very machine. For development and tests.
     #[arg(
         long,
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(settings.lease_name, "releaseclosure-operator");
         assert_eq!(settings.metrics_bind_address, Bind(Some(([0, 0, 0, 0], 8080).into())));
         assert!(!settings.allow_loopback_connections);
+        assert_eq!(settings.feeds_bind_address, Bind(None));
         let settings = operator(&[
             "--namespace=payments",
             "--lease-namespace",

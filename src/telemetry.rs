@@ -6,6 +6,7 @@
 use crate::closure::ids::System;
 use crate::closure::ledger::{Check, Outcome};
 use crate::closure::reason::Reason;
+use crate::feeds;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -24,8 +25,8 @@ mod tests;
 
 pub use labels::{After, Ending, Finish, Method, Reply};
 use labels::{
-    AfterLabels, CauseLabels, EndingLabels, FindingLabels, FinishLabels, RequestLabels, StepLabels, SystemLabels,
-    check_word, truth,
+    AfterLabels, CauseLabels, EndingLabels, FeedLabels, FindingLabels, FinishLabels, RequestLabels, StepLabels,
+    SystemLabels, check_word, truth,
 };
 
 /// Content type of [`Metrics::render`].
@@ -69,6 +70,7 @@ pub struct Metrics {
     unresolved: Gauge,
     requests: Family<RequestLabels, Counter>,
     breakers: Family<SystemLabels, Gauge>,
+    feed_events: Family<FeedLabels, Counter>,
     status_writes: Counter,
     conflicts: Counter,
     leader: Gauge,
@@ -106,6 +108,7 @@ impl Metrics {
             unresolved: Gauge::default(),
             requests: Family::default(),
             breakers: Family::default(),
+            feed_events: Family::default(),
             status_writes: Counter::default(),
             conflicts: Counter::default(),
             leader: Gauge::default(),
@@ -140,6 +143,11 @@ impl Metrics {
         registry.register("packets_unresolved", "Follow-up packets that nobody has resolved", self.unresolved.clone());
         registry.register("system_requests", "Requests to the six systems", self.requests.clone());
         registry.register("breakers_open", "Connections whose circuit breaker is open", self.breakers.clone());
+        registry.register(
+            "feed_events",
+            "Accepted-state events, by where they came from and what became of them",
+            self.feed_events.clone(),
+        );
         registry.register("status_writes", "Status writes to the API server", self.status_writes.clone());
         registry.register("status_conflicts", "Status writes refused as stale", self.conflicts.clone());
         registry.register("leader", "Whether this replica leads", self.leader.clone());
@@ -164,6 +172,11 @@ impl Metrics {
         }
         for ending in Ending::ALL {
             let _ = self.passes.get_or_create(&EndingLabels { ending: ending.as_str() });
+        }
+        for source in feeds::Source::ALL {
+            for outcome in feeds::Outcome::ALL {
+                let _ = self.feed_events.get_or_create(&FeedLabels::new(*source, *outcome));
+            }
         }
         for system in System::ALL {
             let _ = self.breakers.get_or_create(&SystemLabels { system: system.as_str() });
@@ -234,6 +247,11 @@ impl Metrics {
     /// It closed, or its connection went away.
     pub fn breaker_closed(&self, system: System) {
         self.breakers.get_or_create(&SystemLabels { system: system.as_str() }).dec();
+    }
+
+    /// An accepted-state event, and what became of it.
+    pub fn feed_event(&self, source: feeds::Source, outcome: feeds::Outcome) {
+        self.feed_events.get_or_create(&FeedLabels::new(source, outcome)).inc();
     }
 
     /// A status was written.

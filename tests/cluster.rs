@@ -29,6 +29,8 @@ mod crashes;
 mod document;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
+#[path = "cluster/feeds.rs"]
+mod feeds;
 #[path = "cluster/fences.rs"]
 mod fences;
 #[path = "cluster/findings.rs"]

@@ -424,7 +424,11 @@ fn nats_rules() -> Value {
     let ways =
         "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
     json!([
-        rule("has(self.intake) || has(self.queue)", "intake, queue or both must be given", None),
+        rule(
+            "has(self.intake) || has(self.queue) || has(self.events)",
+            "at least one of intake, queue and events must be given",
+            None
+        ),
         rule(
             "has(self.userSecretRef) == has(self.passwordSecretRef)",
             "userSecretRef and passwordSecretRef go together",

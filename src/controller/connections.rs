@@ -15,7 +15,7 @@ use crate::closure::ledger::ObjectVersion;
 use crate::closure::reason::Reason;
 use crate::closure::snapshot::Trouble;
 use crate::providers::{self, LimitSettings, Product, Settings};
-use crate::roles::{Abilities, Connected, Probe};
+use crate::roles::{Abilities, Connected, Events, Probe};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -161,6 +161,47 @@ impl Connections {
         };
         let record_link = object.spec.links.as_ref().map(|links| links.record.clone());
         Ok(Usable { connected, version: made.version, abilities, record_link })
+    }
+
+    /// Whether the last probe of a connection found it ready; before the first one it counts as such.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn told_ready(&self, namespace: &str, name: &str, system: System) -> Result<(), Unusable> {
+        let object = self.get(namespace, name);
+        let status = object.as_ref().and_then(|object| object.status.as_ref());
+        let told = status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+        if told.is_none_or(|condition| condition.status != Truth::False.as_str()) {
+            return Ok(());
+        }
+        let message = format!("Systemconnection {name} is not ready; its own status says why.");
+        Err(Unusable { reason: Reason::ConnectionNotReady, message, system: Some(system) })
+    }
+
+    /// The events of a governance system, from a connection that is allowed in that role.
+    ///
+    /// # Errors
+    /// There are none to be had, and why.
+    pub async fn events(&self, namespace: &str, name: &str) -> Result<Arc<dyn Events>, Unusable> {
+        let unusable = |reason, message| Unusable { reason, message, system: None };
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no systemconnection {name} in this namespace.");
+            return Err(unusable(Reason::ConnectionNotFound, message));
+        };
+        if !object.spec.allowed_roles.contains(&Role::Governance) {
+            let message = format!("Systemconnection {name} is not allowed in the role Governance.");
+            return Err(unusable(Reason::RoleNotAllowed, message));
+        }
+        let made = self.make(&object, SECRET_AGE_MAX).await;
+        let not_ready =
+            |why: &str| unusable(Reason::ConnectionNotReady, format!("Systemconnection {name} is not ready: {why}"));
+        let connected = made.client.map_err(|(_, why)| not_ready(&why))?;
+        if made.unauthorized {
+            return Err(not_ready(Reason::Unauthorized.sentence()));
+        }
+        connected.events.clone().ok_or_else(|| {
+            unusable(Reason::RoleNotAllowed, format!("Systemconnection {name} keeps no events for feeds."))
+        })
     }
 
     /// Whether a connection is still the object that a pass began with.

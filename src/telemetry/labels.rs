@@ -2,6 +2,7 @@
 
 use crate::closure::ledger::Check;
 use crate::closure::snapshot::Trouble;
+use crate::feeds;
 use prometheus_client::encoding::EncodeLabelSet;
 
 /// Declares a closed set of label values.
@@ -191,4 +192,15 @@ pub(super) struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SystemLabels {
     pub(super) system: Word,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FeedLabels {
+    source: Word,
+    outcome: Word,
+}
+
+impl FeedLabels {
+    pub(super) fn new(source: feeds::Source, outcome: feeds::Outcome) -> FeedLabels {
+        FeedLabels { source: source.label(), outcome: outcome.label() }
+    }
 }

@@ -110,6 +110,14 @@ fn rights(role: &str, namespace: Option<&str>, rule: &Value) -> Vec<Grant> {
 /// Everything that happens to closures of one namespace.
 async fn everything_happens(stage: &Stage) {
     stage.settled_in().await;
+    // A feed, of which the operator tells that it is ready.
+    let feed = json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "AcceptanceFeed",
+        "metadata": {"name": "governance", "namespace": stage.namespace},
+        "spec": {"playbookRef": {"name": "engineering-release"},
+            "webhook": {"format": "StandardWebhooks", "secretRefs": [{"name": "sandbox-token", "key": "token"}]}}});
+    let plane = stage.plane;
+    let apply = move || plane.kubectl_with(&["apply", "-f", "-"], &feed.to_string());
+    tokio::task::spawn_blocking(apply).await.unwrap();
     // A clean one, with a write that is refused for a while and tried again.
     let busy = stage.fault(json!({"match": {"role": "tracker", "times": 1}, "action": {"status": {"code": 503}}}));
     let name = stage.start().await;
