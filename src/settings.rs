@@ -45,8 +45,7 @@ pub enum Command {
     Abandon(Abandon),
     /// Checks the trace of a finished closure against its head.
     Verify(Verify),
-    /// Deletes what is finished and older than its playbook's policy.retention. Each object is printed first, as a line of
-    /// JSON on stdout.
+    /// Deletes what is finished and older than its playbook's policy.retention, each object printed first, as JSON.
     Prune(Prune),
     /// Prints the NetworkPolicy that lets the operator reach its API server and the systems of all connections, and nothing
     /// else.
