@@ -31,6 +31,8 @@ mod duplicates;
 mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/follow_ups.rs"]
+mod follow_ups;
 #[path = "cluster/frozen.rs"]
 mod frozen;
 #[path = "cluster/gate.rs"]

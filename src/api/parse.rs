@@ -26,6 +26,8 @@ pub struct Playbook {
     pub rules: Rules,
     /// Name of each system's connection, in the order of [`System::ALL`].
     connections: [String; 6],
+    /// Name of the connection on which people are told of halts.
+    pub follow_up: Option<String>,
     /// The only services it may be used for; empty: all.
     services: Vec<String>,
     /// How a closure that waits tries again.
@@ -105,7 +107,8 @@ pub fn accepted(spec: &ReleaseClosureSpec) -> Result<Accepted, Invalid> {
 /// # Errors
 /// The first field that breaks its rule.
 pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
-    let ClosurePlaybookSpec { governance, archive, checklist, tracker, queue, intake, services, policy } = spec;
+    let ClosurePlaybookSpec { governance, archive, checklist, tracker, queue, intake, follow_up, services, policy } =
+        spec;
     let Policy { recheck, missing_grace_period, retry } = policy;
     let lists = [
         ("governance.acceptedStates", &governance.accepted_states),
@@ -146,6 +149,7 @@ pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
             &intake.connection_ref,
         ]
         .map(|connection| connection.name.clone()),
+        follow_up: follow_up.as_ref().map(|channel| channel.connection_ref.name.clone()),
         services: services.clone(),
         retry: backoff(retry)?,
     })

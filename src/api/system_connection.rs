@@ -39,7 +39,10 @@ const TEMPLATE_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+/[!-~]*$";
 #[schemars(extend("x-kubernetes-validations" = connection_rules()))]
 pub struct SystemConnectionSpec {
     /// The roles in which playbooks may use it.
-    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(
+        length(min = 1, max = 6),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = role_rules())
+    )]
     pub allowed_roles: Vec<Role>,
     /// A system that speaks the closure HTTP contract. Exactly one product is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,17 +129,22 @@ pub enum Role {
     Queue,
     /// Takes the handoff.
     Intake,
+    /// Takes what people are told of halts. Stands alone: what happens there shall not touch a closure's steps.
+    FollowUp,
 }
 
-impl From<Role> for System {
-    fn from(role: Role) -> System {
-        match role {
+impl Role {
+    /// The system of the six whose adapters play it.
+    #[must_use]
+    pub const fn system(self) -> System {
+        match self {
             Role::Governance => System::Governance,
             Role::Archive => System::Archive,
             Role::Checklist => System::Checklist,
             Role::Tracker => System::Tracker,
             Role::Queue => System::Queue,
-            Role::Intake => System::Intake,
+            // Whatever is able to take a handoff is able to take this.
+            Role::Intake | Role::FollowUp => System::Intake,
         }
     }
 }
@@ -271,7 +279,7 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub carries: Vec<String>,
-    /// As intake: what it does with the same announcement sent twice.
+    /// As intake or follow-up channel: what it does with the same announcement sent twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// As intake: how long it keeps keys; left out: as long as handoffs.
@@ -375,6 +383,14 @@ fn nats_rules() -> Value {
         ),
         rule(&format!("{ways} <= 1"), "at most one of userSecretRef, tokenSecretRef and credsSecretRef", None),
     ])
+}
+
+fn role_rules() -> Value {
+    json!([rule(
+        "!('FollowUp' in self) || size(self) == 1",
+        "FollowUp stands alone: a channel of its own, whose limits no closure shares",
+        None
+    )])
 }
 
 fn template_rules() -> Value {

@@ -112,15 +112,8 @@ impl Connections {
     /// # Errors
     /// It does not exist, is not allowed in the role, or does not offer what the playbook names.
     pub fn allows(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<(), Unusable> {
+        let object = self.in_role(namespace, name, Role::from(system))?;
         let unusable = |reason, message| Unusable { reason, message, system: Some(system) };
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no systemconnection {name} in this namespace.");
-            return Err(unusable(Reason::ConnectionNotFound, message));
-        };
-        if !object.spec.allowed_roles.contains(&Role::from(system)) {
-            let message = format!("Systemconnection {name} is not allowed in the role {:?}.", Role::from(system));
-            return Err(unusable(Reason::RoleNotAllowed, message));
-        }
         let state = &playbook.rules.approved_state;
         let offers = || product(&object).is_none_or(|product| product.offers_state(state));
         if system == System::Tracker && !offers() {
@@ -128,6 +121,44 @@ impl Connections {
             return Err(unusable(Reason::PlaybookInvalid, message));
         }
         Ok(())
+    }
+
+    /// A connection that is allowed in a role, by its spec alone.
+    ///
+    /// # Errors
+    /// It does not exist, or is not allowed in the role.
+    pub fn in_role(&self, namespace: &str, name: &str, role: Role) -> Result<Arc<SystemConnection>, Unusable> {
+        // A channel for follow-ups is none of the systems.
+        let system = Some(role.system()).filter(|_| role != Role::FollowUp);
+        let unusable = |reason, message| Unusable { reason, message, system };
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no systemconnection {name} in this namespace.");
+            return Err(unusable(Reason::ConnectionNotFound, message));
+        };
+        if !object.spec.allowed_roles.contains(&role) {
+            let message = format!("Systemconnection {name} is not allowed in the role {role:?}.");
+            return Err(unusable(Reason::RoleNotAllowed, message));
+        }
+        Ok(object)
+    }
+
+    /// A channel for follow-ups, its client made if need be.
+    ///
+    /// # Errors
+    /// As [`Connections::in_role`], or there is no client, or its credentials are not accepted.
+    pub async fn channel(&self, namespace: &str, name: &str) -> Result<Arc<Connected>, Unusable> {
+        let object = self.in_role(namespace, name, Role::FollowUp)?;
+        let unusable = |why: &str| Unusable {
+            reason: Reason::ConnectionNotReady,
+            message: format!("Systemconnection {name} is not ready: {why}"),
+            system: None,
+        };
+        let made = self.make(&object, SECRET_AGE_MAX).await;
+        let connected = made.client.map_err(|(_, why)| unusable(&why))?;
+        if made.unauthorized {
+            return Err(unusable(Reason::Unauthorized.sentence()));
+        }
+        Ok(connected)
     }
 
     /// A connection for a role of a pass, its client made if need be.
@@ -278,7 +309,17 @@ impl Connections {
             Err((reason, why)) => Err((*reason, why.clone())),
             Ok(connected) => {
                 let role = object.spec.allowed_roles.first().copied().unwrap_or(Role::Governance);
-                match connected.prober.probe(role.into()).await {
+                let probing = async {
+                    match (role, &connected.follow_up) {
+                        (Role::FollowUp, Some(channel)) => channel.probe().await,
+                        (Role::FollowUp, None) => Probe::Unfit {
+                            setting: "allowedRoles",
+                            what: "names FollowUp, which this product cannot play: only what takes handoffs can",
+                        },
+                        (role, _) => connected.prober.probe(role.system()).await,
+                    }
+                };
+                match probing.await {
                     Probe::Ready => Ok(()),
                     Probe::Failed(why) => Err(reason_of(why.trouble)),
                     Probe::Unfit { setting, what } => {
@@ -314,7 +355,8 @@ impl Connections {
             |connected| {
                 let roles = object.spec.allowed_roles.iter();
                 roles
-                    .filter_map(|role| Some(RoleStatus::new(*role, &connected.prober.abilities((*role).into())?)))
+                    .filter(|role| **role != Role::FollowUp || connected.follow_up.is_some())
+                    .filter_map(|role| Some(RoleStatus::new(*role, &connected.prober.abilities(role.system())?)))
                     .collect()
             },
         );

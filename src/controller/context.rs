@@ -1,5 +1,6 @@
 //! What every pass shares.
 
+use super::announce::Telling;
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
 use super::events::Events;
@@ -42,6 +43,8 @@ pub struct Context {
     pub events: Events,
     /// Wakes a closure.
     pub wake: mpsc::UnboundedSender<ObjectRef<Unfinished>>,
+    /// Wakes the telling of a halt.
+    pub tell: mpsc::UnboundedSender<Telling>,
     /// One pass at a time over one closure key.
     pub keys: Locks<(String, String)>,
     /// Room for passes.

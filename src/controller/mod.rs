@@ -3,12 +3,14 @@
 //! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
 //! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
 //! [`playbooks`] and [`connections`] (with their [`secrets`]), runs [`crate::drive`]'s loop over them, and records what came
-//! of it ([`draft`], [`record`], [`packets`], [`events`]). This file wires them together.
+//! of it ([`draft`], [`record`], [`packets`], [`events`]). [`announce`] tells people of halts, beside it all. This file wires
+//! them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
 
 mod agenda;
+pub mod announce;
 pub mod cache;
 pub mod connections;
 pub mod context;
@@ -225,6 +227,7 @@ async fn lead(
 ) -> Result<(), Error> {
     let namespace = settings.namespace.name();
     let (wake, woken) = mpsc::unbounded_channel();
+    let (tell, told) = mpsc::unbounded_channel();
     let closures = Writer::<Unfinished>::default();
     let playbooks = Writer::<ClosurePlaybook>::default();
     let connected = Writer::<SystemConnection>::default();
@@ -241,6 +244,7 @@ async fn lead(
         metrics: metrics.clone(),
         events,
         wake,
+        tell,
         keys: Locks::default(),
         room: Room::default(),
         memory: Mutex::default(),
@@ -269,8 +273,9 @@ async fn lead(
         agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
     let ticking = watches::tick(&context);
+    let telling = announce::keep(&context, told);
 
-    let mut running = pin!(future::join3(background, passes, ticking));
+    let mut running = pin!(future::join4(background, passes, ticking, telling));
     let (mut stop, mut lost) = (pin!(stop), pin!(lost));
     tokio::select! {
         _ = &mut running => Ok(()),

@@ -1,6 +1,6 @@
 //! Halts and their packets. The latch is the status; the packet follows from it, and a resolution comes back through it.
 
-use super::cache::{Hold, Holding, HoldingSpec};
+use super::cache::{Hold, Holding, HoldingSpec, HoldingStatus, Name};
 use super::context::Context;
 use super::draft::{Draft, Stored};
 use super::events::Happening;
@@ -109,7 +109,7 @@ async fn make(
     };
     let name = &halt.packet_ref.name;
     let object = FollowUpPacket::new(name, spec);
-    let holding = holding(&subject.namespace, name, accepted, halt);
+    let holding = holding(subject, name, accepted, halt);
     context.holds.making(&holding);
     let made = api(context, &subject.namespace).create(&PostParams::default(), &object).await;
     // Held from now on, unless the watch knows better: somebody may have resolved it before the reply was here.
@@ -123,20 +123,21 @@ async fn make(
     Ok(())
 }
 
-fn holding(namespace: &str, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
+fn holding(subject: &Subject, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
     Holding {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
+            namespace: Some(subject.namespace.clone()),
             ..ObjectMeta::default()
         },
         spec: HoldingSpec {
             closure_key: accepted.key().as_str().to_owned(),
+            closure_ref: Name { name: subject.name.clone() },
             halt_id: halt.id.clone(),
             cause: halt.cause.as_str().to_owned(),
             resolution: None,
         },
-        status: serde::de::IgnoredAny,
+        status: HoldingStatus::default(),
     }
 }
 
@@ -260,6 +261,8 @@ pub async fn take_over(
             draft.halted(&halt);
             draft.ledger.halt = Some(halt);
             record::store(context, subject, draft).await?;
+            // Where the object that halted is gone, this one says on which channel.
+            context.tell_untold(Some(&subject.namespace));
             let note = format!("Held by followuppacket {name}, of an earlier object of this closure.");
             context.events.tell(&subject.object, Happening::Halted, "TakeOver", note);
             Ok((Ending::Halted, Next::OnChange))
@@ -279,19 +282,46 @@ async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
             (Truth::False, Reason::Rejected, "No closure is halted by this packet; its resolution does nothing.")
         }
     };
-    let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
-    let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
-    let mut object = packet.clone();
-    object.metadata.managed_fields = None;
-    let mut status = object.status.take().unwrap_or_default();
-    let before = status.clone();
-    conditions::set(&mut status.conditions, conditions::RESOLVED, truth, reason.as_str(), message, stamp);
-    if status == before {
-        return;
-    }
-    object.status = Some(status);
-    if let Err(error) = api(context, &namespace).replace_status(&name, &PostParams::default(), &object).await {
+    let name = packet.name_any();
+    if let Err(error) =
+        set_condition(context, packet.clone(), (conditions::RESOLVED, truth, reason.as_str(), message)).await
+    {
         warn!(%error, packet = name, "the packet does not say what became of its resolution");
+    }
+}
+
+/// Sets one condition of a packet, and leaves the others as they are, also where somebody else writes one meanwhile. Writes
+/// nothing where it says so already, or is gone.
+///
+/// # Errors
+/// The API server does not take it.
+pub(super) async fn set_condition(
+    context: &Context,
+    mut packet: FollowUpPacket,
+    (kind, truth, reason, message): (&str, Truth, &'static str, &str),
+) -> Result<(), kube::Error> {
+    let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
+    let uid = packet.uid();
+    let api = api(context, &namespace);
+    loop {
+        let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
+        let before = packet.status.take().unwrap_or_default();
+        let mut status = before.clone();
+        conditions::set(&mut status.conditions, kind, truth, reason, message, stamp);
+        if status == before {
+            return Ok(());
+        }
+        packet.metadata.managed_fields = None;
+        packet.status = Some(status);
+        match api.replace_status(&name, &PostParams::default(), &packet).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => match api.get_opt(&name).await? {
+                Some(fresh) if fresh.uid() == uid => packet = fresh,
+                _ => return Ok(()),
+            },
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 

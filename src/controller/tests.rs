@@ -24,6 +24,7 @@ fn context() -> Arc<Context> {
         metrics: Metrics::new(),
         events: Events::start(client(), "test").0,
         wake: mpsc::unbounded_channel().0,
+        tell: mpsc::unbounded_channel().0,
         keys: context::Locks::default(),
         room: context::Room::default(),
         memory: Mutex::default(),
