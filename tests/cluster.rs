@@ -57,6 +57,8 @@ mod outages;
 mod people;
 #[path = "cluster/processes.rs"]
 mod processes;
+#[path = "cluster/prometheus.rs"]
+mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
@@ -68,6 +70,8 @@ mod support;
 mod sweep;
 #[path = "cluster/waits.rs"]
 mod waits;
+#[path = "cluster/week.rs"]
+mod week;
 #[path = "cluster/witness.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod witness;

@@ -17,6 +17,7 @@ use crate::api::conditions::{self, Truth};
 use crate::api::parse::Backoff;
 use crate::closure::reason::Reason;
 use crate::roles::{AnnounceReply, HaltNotice};
+use crate::telemetry::Told;
 use futures::stream;
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -107,6 +108,7 @@ async fn tell(context: &Context, telling: &Telling) -> Tried {
     let connected = match context.connections.channel(namespace, &channel).await {
         Ok(connected) => connected,
         Err(unusable) => {
+            context.metrics.follow_up(Told::Unusable);
             say(context, packet, Err((unusable.reason.as_str(), unusable.message.as_str()))).await;
             // A change of the connection or the playbook wakes it.
             return Tried::Later(PATIENCE);
@@ -140,6 +142,11 @@ async fn tell(context: &Context, telling: &Telling) -> Tried {
             why.retry_after.unwrap_or_default(),
         ),
     };
+    context.metrics.follow_up(match reply {
+        AnnounceReply::Accepted | AnnounceReply::AlreadyThere => Told::Announced,
+        AnnounceReply::Conflict | AnnounceReply::Refused => Told::Refused,
+        AnnounceReply::NotSent(_) | AnnounceReply::Unknown(_) => Told::Unavailable,
+    });
     if word.is_ok() {
         info!(closure = key, namespace, packet = name, "people were told of a halt");
     }

@@ -14,6 +14,7 @@ use crate::closure::ids::System;
 use crate::closure::ledger::ObjectVersion;
 use crate::closure::reason::Reason;
 use crate::closure::snapshot::Trouble;
+use crate::providers::meter::Meter;
 use crate::providers::{self, LimitSettings, Product, Settings};
 use crate::roles::{Abilities, Connected, Probe};
 use jiff::Timestamp;
@@ -46,6 +47,8 @@ struct Entry {
     /// One maker at a time.
     making: tokio::sync::Mutex<()>,
     made: Mutex<Option<Made>>,
+    /// Counts on, whatever becomes of the client.
+    meter: Arc<Meter>,
 }
 
 /// A client, or why there is none.
@@ -223,7 +226,7 @@ impl Connections {
             }
             (_, Ok(found)) => {
                 let secrets = found.digest;
-                let client = self.settings(object, found).and_then(|settings| {
+                let client = self.settings(object, found, entry.meter.clone()).and_then(|settings| {
                     providers::connect(&settings)
                         .map(Arc::new)
                         .map_err(|refused| (refused.reason(), format!("{refused}.")))
@@ -246,7 +249,12 @@ impl Connections {
         made
     }
 
-    fn settings(&self, object: &SystemConnection, found: secrets::Found) -> Result<Settings, (Reason, String)> {
+    fn settings(
+        &self,
+        object: &SystemConnection,
+        found: secrets::Found,
+        meter: Arc<Meter>,
+    ) -> Result<Settings, (Reason, String)> {
         let product = product(object).ok_or_else(|| {
             (
                 Reason::ProviderNotSupported,
@@ -268,8 +276,16 @@ impl Connections {
             },
             allow_plaintext: object.spec.allow_plaintext,
             allow_loopback: self.allow_loopback,
-            meter: Arc::default(),
+            meter,
         })
+    }
+
+    /// The meters of all connections, each with namespace and name.
+    #[must_use]
+    pub fn meters(&self) -> Vec<(String, String, Arc<Meter>)> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let meters = entries.iter();
+        meters.map(|((namespace, name), entry)| (namespace.clone(), name.clone(), entry.meter.clone())).collect()
     }
 
     /// A system answered 401: the connection is left alone until a probe says otherwise. Returns what to probe.

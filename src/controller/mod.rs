@@ -21,6 +21,7 @@ pub mod pass;
 pub mod playbooks;
 pub mod record;
 pub mod secrets;
+pub mod tally;
 mod watches;
 
 use crate::api::{ClosurePlaybook, SystemConnection};
@@ -116,6 +117,8 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     let outcome =
         lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
     metrics.set_leader(false);
+    metrics.set_watch(None);
+    metrics.set_figures(None);
     if outcome.is_ok() {
         // Events are handed over within a moment; what is left then is not worth a longer stop.
         let _ = tokio::time::timeout(Duration::from_secs(2), publishing).await;
@@ -242,6 +245,7 @@ async fn lead(
         connections,
         fence,
         metrics: metrics.clone(),
+        tally: tally::Tally::new(metrics.clone()),
         events,
         wake,
         tell,
@@ -272,7 +276,8 @@ async fn lead(
         let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
         agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
-    let ticking = watches::tick(&context);
+    metrics.set_watch(Some(context.clone()));
+    let ticking = future::join(watches::tick(&context), tally::keep(&context, namespace));
     let telling = announce::keep(&context, told);
 
     let mut running = pin!(future::join4(background, passes, ticking, telling));
@@ -311,8 +316,10 @@ async fn reconcile(
     // It may have left the cache since it was woken.
     let Some(object) = context.closures.get(&reference) else { return Next::OnChange };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let queued = context.metrics.queue();
     let place = context.room.enter(&namespace, &object.spec.playbook_ref.name).await;
     let turn = context.keys.lock((namespace.clone(), object.key().as_str().to_owned())).await;
+    drop(queued);
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {
         return Next::OnChange;
     }

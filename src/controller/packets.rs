@@ -16,7 +16,7 @@ use crate::closure::ids::System;
 use crate::closure::ledger::{Decision, Finding, Halt, Ledger, NameRef, PastHalt, printable};
 use crate::closure::packet;
 use crate::closure::reason::Reason;
-use crate::telemetry::{After, Ending, Finish};
+use crate::telemetry::{After, Ending};
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn link(resolved: &Resolved, system: System, record: Option<&str>) -> Option<Str
 }
 
 /// Latches a halt in the status, then makes its packet. There is no packet of a halt that is not latched: where the status
-/// had changed, the next pass decides anew. `written` tells whether anything was written before.
+/// had changed, the next pass decides anew.
 ///
 /// # Errors
 /// Where the API server takes neither; a halt that is stored gets its packet at the next pass.
@@ -53,9 +53,7 @@ pub async fn latch(
     accepted: &Accepted,
     mut draft: Draft,
     findings: Vec<Finding>,
-    written: bool,
 ) -> Result<Ended, PassError> {
-    let found = findings.clone();
     let Some(halt) = draft.latch(&subject.uid, findings, context.now()) else {
         return Ok((Ending::Nothing, Next::AtOnce));
     };
@@ -63,7 +61,6 @@ pub async fn latch(
     if record::store_fact(context, subject, draft).await? == Stored::Steps {
         return Ok((Ending::Conflict, Next::AtOnce));
     }
-    record::count_findings(context, &found, written);
     info!(closure = %accepted.key(), halt = halt.id, cause = %halt.cause, "halted");
     make(context, subject, accepted, &ledger, &halt).await?;
     let note = format!("{} Resolve followuppacket {} to release it.", halt.cause.sentence(), halt.packet_ref.name);
@@ -111,7 +108,14 @@ async fn make(
     let object = FollowUpPacket::new(name, spec);
     let holding = holding(subject, name, accepted, halt);
     context.holds.making(&holding);
+    let counting = context.tally.change().await;
     let made = api(context, &subject.namespace).create(&PostParams::default(), &object).await;
+    match &made {
+        Ok(_) => context.tally.halted(&object.spec),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(_) => context.tally.doubt(),
+    }
+    drop(counting);
     // Held from now on, unless the watch knows better: somebody may have resolved it before the reply was here.
     context.holds.made(&holding, made.is_ok());
     match made {
@@ -185,8 +189,8 @@ pub async fn attend(
             draft.standing = Standing::Working;
             record::store(context, subject, draft).await?;
             context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
-            let waited = context.now().duration_since(halt.at);
-            context.metrics.resumed(After::Halt, Duration::try_from(waited).ok());
+            let waited = Duration::try_from(context.now().duration_since(halt.at)).unwrap_or_default();
+            context.metrics.resumed(After::Halt, waited);
             info!(closure = %accepted.key(), halt = halt.id, by, "resumed");
             context.events.tell(
                 &subject.object,
@@ -198,7 +202,6 @@ pub async fn attend(
         Released::Abandoned => {
             draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
-            context.metrics.closure_finished(Finish::Abandoned, true);
             info!(closure = %accepted.key(), halt = halt.id, by, "abandoned");
             context.events.tell(&subject.object, Happening::Abandoned, &halt.id, format!("Given up by {by}."));
         }
@@ -249,7 +252,6 @@ pub async fn take_over(
             draft.ledger.episode += 1;
             draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
-            context.metrics.closure_finished(Finish::Abandoned, true);
             let note =
                 format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
             context.events.tell(&subject.object, Happening::Abandoned, "TakeOver", note);

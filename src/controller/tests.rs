@@ -22,6 +22,7 @@ fn context() -> Arc<Context> {
         connections: Arc::new(Connections::new(client(), connected.as_reader(), false)),
         fence: lease::Fence::for_tests(Duration::from_secs(60)),
         metrics: Metrics::new(),
+        tally: tally::Tally::new(Metrics::new()),
         events: Events::start(client(), "test").0,
         wake: mpsc::unbounded_channel().0,
         tell: mpsc::unbounded_channel().0,

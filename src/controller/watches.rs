@@ -314,7 +314,7 @@ pub(super) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
     }
 }
 
-/// Every few seconds: the probes that are due, and the gauges.
+/// Every few seconds: the probes that are due.
 pub(super) async fn tick(context: &Arc<Context>) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -328,7 +328,5 @@ pub(super) async fn tick(context: &Arc<Context>) {
         for connection in context.connections.due(|namespace| unfinished.contains(namespace)) {
             probe(context, &connection);
         }
-        context.metrics.set_unfinished(context.closures.len());
-        context.metrics.set_unresolved(context.holds.fold(0, |open, _, hold| open + usize::from(!hold.abandoned)));
     }
 }

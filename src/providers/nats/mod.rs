@@ -179,7 +179,7 @@ impl JetStream {
         probe: bool,
         understand: impl FnOnce(&Reply) -> Came<T>,
     ) -> (Came<T>, Option<Silence>) {
-        let (verb, record) = (request.verb(), request.record());
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
         let conversation = self.server.converse(move |inbox| request.into_bytes(inbox));
         let mut silence = None;
         let came = match tokio::time::timeout_at(deadline, conversation).await {
@@ -198,7 +198,7 @@ impl JetStream {
             }
             Err(_) => Came::Failure(failure(Fate::Unknown, Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         (came, silence)
     }
 

@@ -258,7 +258,7 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        let (verb, record) = (request.verb(), request.record());
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
         let came = match tokio::time::timeout_at(deadline, self.authorized(&request, condition)).await {
             Ok(Came::Success(reply)) => match understand(reply) {
                 Some(understood) => Came::Success(understood),
@@ -268,7 +268,7 @@ impl Wire {
             Ok(Came::Failure(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         came
     }
 
@@ -280,8 +280,8 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Raw) -> Came<T>,
     ) -> Came<T> {
-        let (verb, record) = (request.verb(), request.record());
-        if !matches!(verb, Verb::Get | Verb::Head) {
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
+        if !matches!(about.0, Verb::Get | Verb::Head) {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
         let Some(prepared) = self.prepare(&request, Condition::None) else {
@@ -292,7 +292,7 @@ impl Wire {
             Ok(Err(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         came
     }
 

@@ -139,7 +139,7 @@ impl Mail {
         Ok(session)
     }
 
-    fn learn(&self, verb: Verb, ended: Result<(), &Ended>, probe: bool) {
+    fn learn(&self, verb: Verb, ended: Result<(), &Ended>, probe: bool, began: Instant) {
         let (class, lesson) = match ended.map_err(|ended| ended.why.trouble) {
             Ok(()) => (Class::Success, Lesson::Answers),
             Err(Trouble::Unauthorized) => (Class::Unauthorized, Lesson::LockedOut),
@@ -147,7 +147,7 @@ impl Mail {
             Err(Trouble::NotUnderstood) => (Class::NotUnderstood, Lesson::Fails),
             Err(_) => (Class::Unavailable, Lesson::Fails),
         };
-        self.limits.meter().count(verb, class);
+        self.limits.meter().count(verb, class, began.elapsed());
         // There is one record: the mailbox of the recipients.
         self.limits.settle(0, lesson, None, probe && ended.is_ok());
     }
@@ -250,7 +250,7 @@ impl Mail {
         if let Err(held_back) = entered.may_send() {
             return AnnounceReply::NotSent(held_back);
         }
-        let mut stage = Stage::Connect;
+        let (mut stage, began) = (Stage::Connect, Instant::now());
         let text = message.formatted();
         let sending = async {
             let mut session = self.opened(&mut stage).await?;
@@ -264,7 +264,7 @@ impl Mail {
             Ok(sent) => sent,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Post, sent.as_ref().map(drop), false);
+        self.learn(Verb::Post, sent.as_ref().map(drop), false, began);
         match sent {
             Ok(session) => {
                 // It has the mail. How the conversation ends changes nothing.
@@ -287,7 +287,7 @@ impl Prober for Mail {
         if let Err(held_back) = self.limits.may_probe() {
             return Probe::Failed(held_back);
         }
-        let mut stage = Stage::Connect;
+        let (mut stage, began) = (Stage::Connect, Instant::now());
         let asking = async {
             let mut session = self.opened(&mut stage).await?;
             session.reset().await?;
@@ -297,7 +297,7 @@ impl Prober for Mail {
             Ok(asked) => asked,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Get, asked.as_ref().map(drop), true);
+        self.learn(Verb::Get, asked.as_ref().map(drop), true, began);
         match asked {
             Ok(session) => {
                 tokio::spawn(session.quit());

@@ -5,6 +5,7 @@ use crate::closure::snapshot::Trouble;
 use crate::providers::rest::reply::{Came, Failure};
 use crate::providers::rest::table::Request;
 use http::HeaderValue;
+use tokio::time::Instant;
 
 /// The way by which credentials are fetched: the connection's own, without its credentials.
 pub(in crate::providers) struct Login<'a>(&'a Wire);
@@ -20,8 +21,9 @@ impl<'a> Login<'a> {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         };
         prepared.authorize(authorization);
+        let began = Instant::now();
         let came = self.0.talk(prepared).await;
-        self.0.limits.meter().count(request.verb(), came.class());
+        self.0.limits.meter().count(request.verb(), came.class(), began.elapsed());
         came
     }
 
