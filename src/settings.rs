@@ -68,6 +68,9 @@ pub struct Operator {
     /// Address that serves /metrics, /livez and /readyz; 0 turns it off.
     #[arg(long, env = "RELEASECLOSURE_METRICS_BIND_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_bind_address: Bind,
+    /// How logs are written: one JSON object a line, text for people, or whichever stderr is.
+    #[arg(long, env = "RELEASECLOSURE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
     /// Let connections have endpoints on this very machine. For development and tests.
     #[arg(
         long,
@@ -128,6 +131,30 @@ fn object_name(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     } else {
         Err("a name has at most 253 small letters, digits, '-' and '.', and begins and ends with a letter or digit")
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text at a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Whether it is JSON; none where that depends on where it goes.
+    #[must_use]
+    pub const fn is_json(self) -> Option<bool> {
+        match self {
+            LogFormat::Auto => None,
+            LogFormat::Text => Some(false),
+            LogFormat::Json => Some(true),
+        }
     }
 }
 
@@ -355,6 +382,9 @@ mod tests {
         assert_eq!((settings.namespace.name(), settings.lease_namespace.name()), (Some("payments"), Some("system")));
         assert_eq!(settings.metrics_bind_address, Bind(Some(([127, 0, 0, 1], 0).into())));
         assert!(settings.allow_loopback_connections);
+        assert_eq!(settings.log_format.is_json(), None);
+        assert_eq!(operator(&["--log-format=json"]).log_format.is_json(), Some(true));
+        assert_eq!(operator(&["--log-format=text"]).log_format.is_json(), Some(false));
         assert_eq!(operator(&["--metrics-bind-address=0"]).metrics_bind_address, Bind(None));
         assert_eq!(operator(&["--metrics-bind-address=:9"]).metrics_bind_address.0.unwrap().port(), 9);
         assert!(!operator(&["--allow-loopback-connections=false"]).allow_loopback_connections);

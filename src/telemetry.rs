@@ -33,16 +33,16 @@ use scene::{Looked, Watch};
 /// Content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Starts logging to stderr: text for a person at a terminal, else one JSON object a line. What is logged is told by
-/// `RUST_LOG`, else everything from `info` on. The first call counts; later ones, in tests, do nothing.
-pub fn start_logging() {
+/// Starts logging to stderr: one JSON object a line, or text; where that is not said, text for a person at a terminal and JSON
+/// else. Whatever a pass logs names its closure, in the line's `span`. What is logged is told by `RUST_LOG`, else everything from `info` on. The first call counts; later ones, in tests, do nothing.
+pub fn start_logging(json: Option<bool>) {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .with_env_var(EnvFilter::DEFAULT_ENV)
         .from_env_lossy();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that logging has been started already.
-    let _ = if std::io::stderr().is_terminal() {
+    let _ = if !json.unwrap_or_else(|| !std::io::stderr().is_terminal()) {
         logs.with_target(false).try_init()
     } else {
         logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()

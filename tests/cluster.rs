@@ -42,6 +42,8 @@ mod gate;
 mod halts;
 #[path = "cluster/hostile.rs"]
 mod hostile;
+#[path = "cluster/logs.rs"]
+mod logs;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]

@@ -45,7 +45,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 /// The oldest Kubernetes whose schemas and policies behave as the shipped ones need.
 const KUBERNETES_MIN: (u32, u32) = (1, 33);
@@ -323,7 +323,9 @@ async fn reconcile(
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {
         return Next::OnChange;
     }
-    let next = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name))).await;
+    let span = info_span!("pass", closure = %object.key(), namespace, object = name);
+    let pass = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name)));
+    let next = pass.instrument(span).await;
     drop((turn, place));
     next
 }
