@@ -45,6 +45,10 @@ bench: controlplane ## what a closure costs, in CPU time, memory and requests; a
 crds: ## write crds/ anew from the Rust types
 	UPDATE_CRDS=1 cargo test --locked --quiet --test crds
 
+.PHONY: image
+image: ## the image's parts, built and tried without a container engine: static binary, SBOM; ten minutes the first time
+	@./hack/image
+
 .PHONY: controlplane
 controlplane: ## the API server that tests and demo use; five minutes the first time
 	@./tests/controlplane/build.sh

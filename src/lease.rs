@@ -15,11 +15,13 @@
 //! write needs a term that outlives its whole timeout ([`Fence::secure`]), and why every write to a system carries the
 //! strongest precondition that the system has.
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease as Record, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Client, Config};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -91,7 +93,7 @@ pub struct Timing {
     pub retry_every: Duration,
     /// How long one call may take.
     pub call_timeout: Duration,
-    /// How often a replica that stands by looks at the record.
+    /// How often a replica that stands by looks at the record, where it may not watch it.
     pub poll_every: Duration,
 }
 
@@ -189,16 +191,33 @@ impl Lease {
                 Ok(Err(error)) => warn!(lease = self.name, %error, "cannot take the lease; trying again"),
                 Err(_) => warn!(lease = self.name, "the API server does not answer; trying again"),
             }
-            sleep(self.pause(seen.as_ref())).await;
+            // Not at once, in case the API server says no again and again.
+            sleep(self.timing.retry_every / 4).await;
+            self.rest(seen.as_ref()).await;
         }
     }
 
-    /// Until the next look: the usual time, jittered, but no longer than the record has left.
-    fn pause(&self, seen: Option<&Seen>) -> Duration {
+    /// Until the next look: until the record changes, which is how a hand-over is seen at once, or has no time left. Where
+    /// changes cannot be watched, the usual time, jittered.
+    async fn rest(&self, seen: Option<&Seen>) {
+        let left = |seen: &Seen| (seen.since + seen.duration).saturating_sub((self.clock)());
         let usual = self.timing.poll_every.mul_f64(0.75 + fastrand::f64() / 2.0);
-        let left = seen.map_or(usual, |seen| (seen.since + seen.duration).saturating_sub((self.clock)()));
-        // Not at once, in case the API server says no again and again.
-        usual.min(left).max(self.timing.retry_every / 4)
+        let begun = (self.clock)();
+        if let Some((seen, version)) = seen.and_then(|seen| Some((seen, seen.version.as_ref()?)))
+            && let Ok(true) | Err(_) = timeout(left(seen), self.changes_after(version)).await
+        {
+            return;
+        }
+        let rested = (self.clock)().saturating_sub(begun);
+        sleep(usual.saturating_sub(rested).min(seen.map_or(usual, left))).await;
+    }
+
+    /// Resolves when the record is another one than this; with false where that cannot be watched.
+    async fn changes_after(&self, version: &str) -> bool {
+        let only = WatchParams::default().fields(&format!("metadata.name={}", self.name));
+        let Ok(events) = self.api.watch(&only.disable_bookmarks(), version).await else { return false };
+        let first = pin!(events).next().await;
+        matches!(first, Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_))))
     }
 
     /// One try, at most two calls.

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`api`] is what is asked for, as it appears on the wire; [`closure`] is the pure core that decides;
 //! [`roles`] are the systems it decides about, as traits, and [`providers`] the products that play them; [`drive`] is
-//! the loop that takes the core from one to the other, and [`controller`] runs it in a cluster. [`settings`] is what may be said at the start; [`lease`] sees to it that one
+//! the loop that takes the core from one to the other, and [`controller`] runs it in a cluster; [`feeds`] are accepted
+//! reviews as they come in by themselves. [`settings`] is what may be said at the start; [`lease`] sees to it that one
 //! replica acts; [`telemetry`] and [`health`] tell how it goes. [`people`] is what coordinators and pipelines use,
 //! [`sandbox`] six systems to try it all with.
 
@@ -12,6 +13,7 @@
 pub mod api;
 pub mod controller;
 pub mod drive;
+pub mod feeds;
 pub mod health;
 pub mod lease;
 pub mod people;

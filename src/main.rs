@@ -47,6 +47,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Resume(settings) => runtime.block_on(people::resume(&settings))?,
         Command::Abandon(settings) => runtime.block_on(people::abandon(&settings))?,
         Command::Verify(settings) => runtime.block_on(people::verify(&settings))?,
+        Command::Prune(settings) => runtime.block_on(people::prune(&settings))?,
+        Command::NetworkPolicy(settings) => runtime.block_on(people::network_policy(&settings))?,
     };
     Ok(ending.exit_code().into())
 }

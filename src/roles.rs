@@ -18,6 +18,7 @@ use crate::closure::snapshot::{
     Unreachable,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -197,11 +198,90 @@ pub trait Gate: Send + Sync {
     }
 }
 
+/// One review of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListedReview {
+    /// Its own identifier.
+    pub id: String,
+    /// The version that was accepted.
+    pub version: String,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewPage {
+    /// In the order of their acceptance.
+    pub reviews: Vec<ListedReview>,
+    /// Where the next page begins; none on the last one.
+    pub next: Option<String>,
+}
+
+/// What a system answers when it is asked for a list of reviews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// One page of it.
+    Page(ReviewPage),
+    /// It gives no such list: few products do.
+    NotOffered,
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// What a source of events has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// One event, which comes again until it is settled.
+    Event {
+        /// What it says.
+        body: Vec<u8>,
+        /// What settles it.
+        receipt: Receipt,
+    },
+    /// Nothing just now.
+    Nothing,
+    /// Nothing was learned.
+    Unreachable(Unreachable),
+}
+
+/// Names one handing-out of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt(
+    /// The source's own word for it.
+    pub String,
+);
+
+/// What is said of an event that is not to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// What it asks for is there.
+    Done,
+    /// Nothing will come of it.
+    Never,
+}
+
+/// Where a governance system's events are kept until somebody has taken them.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// The next event; does not wait for one.
+    async fn next(&self) -> Pulled;
+    /// Says that an event is not to come again. Where that does not arrive, it does.
+    ///
+    /// # Errors
+    /// It is not known to have arrived.
+    async fn settle(&self, receipt: &Receipt, word: Settled) -> Result<(), Unreachable>;
+}
+
 /// The system that holds the accepted decision. Read only.
 #[async_trait]
 pub trait Governance: Send + Sync {
     /// Reads the review.
     async fn review(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ReviewRecord>;
+
+    /// Lists the reviews in a state that were accepted after a time, from a cursor of an earlier page on. For feeds alone,
+    /// and only where a product has such a list.
+    async fn accepted(&self, _state: &str, _after: Timestamp, _cursor: Option<&str>) -> Listed {
+        Listed::NotOffered
+    }
 }
 
 /// The evidence archive. Read only.
@@ -324,6 +404,8 @@ pub struct Connected {
     pub queue: Option<Arc<dyn ReviewQueue>>,
     /// As intake.
     pub intake: Option<Arc<dyn Intake>>,
+    /// As the place where the governance system's events are.
+    pub events: Option<Arc<dyn Events>>,
     /// As the channel on which people are told of halts.
     pub follow_up: Option<Arc<dyn FollowUp>>,
     /// One of its own reads, for an id that no closure uses.
@@ -342,6 +424,7 @@ impl Connected {
             tracker: None,
             queue: None,
             intake: None,
+            events: None,
             follow_up: None,
             prober,
         }

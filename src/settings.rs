@@ -45,6 +45,11 @@ pub enum Command {
     Abandon(Abandon),
     /// Checks the trace of a finished closure against its head.
     Verify(Verify),
+    /// Deletes what is finished and older than its playbook's policy.retention, each object printed first, as JSON.
+    Prune(Prune),
+    /// Prints the NetworkPolicy that lets the operator reach its API server and the systems of all connections, and nothing
+    /// else.
+    NetworkPolicy(NetworkPolicy),
 }
 
 /// Settings of the operator.
@@ -68,6 +73,9 @@ pub struct Operator {
     /// Address that serves /metrics, /livez and /readyz; 0 turns it off.
     #[arg(long, env = "RELEASECLOSURE_METRICS_BIND_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_bind_address: Bind,
+    /// Address that takes the webhooks of feeds, on the replica that leads; 0 turns it off. TLS ends before it.
+    #[arg(long, env = "RELEASECLOSURE_FEEDS_BIND_ADDRESS", default_value = "0")]
+    pub feeds_bind_address: Bind,
     /// How logs are written: one JSON object a line, text for people, or whichever stderr is.
     #[arg(long, env = "RELEASECLOSURE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
@@ -289,6 +297,38 @@ pub struct Verify {
     pub cluster: Cluster,
 }
 
+/// `prune`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Prune {
+    /// In all namespaces.
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Print what would be deleted, and delete nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// `network-policy`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct NetworkPolicy {
+    /// An address of the API server; else what the cluster says of it.
+    #[arg(long)]
+    pub api_server: Vec<SocketAddr>,
+    /// Let names outside of the cluster be reached at the addresses that they have now, and at no other. Print it again when
+    /// they move.
+    #[arg(long)]
+    pub resolve: bool,
+    /// JSON instead of YAML.
+    #[arg(short, long, default_value = "yaml")]
+    pub output: Output,
+    /// Which cluster. The namespace is the operator's own; else releaseclosure-system.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
 /// [`Handoff`] as it is typed on a command line: exactly as it stands in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
@@ -371,6 +411,7 @@ mod tests {
         assert_eq!(settings.lease_name, "releaseclosure-operator");
         assert_eq!(settings.metrics_bind_address, Bind(Some(([0, 0, 0, 0], 8080).into())));
         assert!(!settings.allow_loopback_connections);
+        assert_eq!(settings.feeds_bind_address, Bind(None));
         let settings = operator(&[
             "--namespace=payments",
             "--lease-namespace",

@@ -7,6 +7,7 @@
 //! **What survives a restart**: the four [`figures`], since they are counted from what is stored. Everything else is of this
 //! process, and its counters begin at zero with it, as Prometheus expects.
 
+use crate::feeds;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,7 +28,7 @@ mod tests;
 
 use figures::Figures;
 pub use labels::{After, Ending, Finish, Told};
-use labels::{AfterLabels, EndingLabels, ToldLabels};
+use labels::{AfterLabels, EndingLabels, FeedLabels, ToldLabels};
 use scene::{Looked, Watch};
 
 /// Content type of [`Metrics::render`].
@@ -66,6 +67,7 @@ pub struct Metrics {
     queued: Gauge,
     queue_seconds: Histogram,
     told: Family<ToldLabels, Counter>,
+    feed_events: Family<FeedLabels, Counter>,
     status_writes: Counter,
     conflicts: Counter,
     leader: Gauge,
@@ -102,6 +104,7 @@ impl Metrics {
             queued: Gauge::default(),
             queue_seconds: moments(),
             told: Family::default(),
+            feed_events: Family::default(),
             status_writes: Counter::default(),
             conflicts: Counter::default(),
             leader: Gauge::default(),
@@ -126,6 +129,11 @@ impl Metrics {
         registry.register("passes_queued", "Closures that are due and wait for room", self.queued.clone());
         registry.register("queue_seconds", "How long they waited for it", self.queue_seconds.clone());
         registry.register("follow_ups", "Tries to tell people of a halt, by what the channel said", self.told.clone());
+        registry.register(
+            "feed_events",
+            "Accepted-state events, by where they came from and what became of them",
+            self.feed_events.clone(),
+        );
         registry.register("status_writes", "Status writes to the API server", self.status_writes.clone());
         registry.register("status_conflicts", "Status writes refused as stale", self.conflicts.clone());
         registry.register("leader", "Whether this replica leads", self.leader.clone());
@@ -144,6 +152,11 @@ impl Metrics {
         }
         for after in [After::Outage, After::Halt] {
             let _ = self.resume_seconds.get_or_create(&AfterLabels { after: after.as_str() });
+        }
+        for source in feeds::Source::ALL {
+            for outcome in feeds::Outcome::ALL {
+                let _ = self.feed_events.get_or_create(&FeedLabels::new(*source, *outcome));
+            }
         }
     }
 
@@ -179,6 +192,11 @@ impl Metrics {
     pub fn pass(&self) -> Pass {
         self.in_flight.inc();
         Pass { metrics: self.clone(), began: std::time::Instant::now(), ending: None }
+    }
+
+    /// An accepted-state event, and what became of it.
+    pub fn feed_event(&self, source: feeds::Source, outcome: feeds::Outcome) {
+        self.feed_events.get_or_create(&FeedLabels::new(source, outcome)).inc();
     }
 
     /// A status was written.

@@ -11,6 +11,8 @@ mod already;
 mod announcements;
 #[path = "cluster/apiserver.rs"]
 mod apiserver;
+#[path = "cluster/audit.rs"]
+mod audit;
 #[path = "cluster/between.rs"]
 mod between;
 #[path = "cluster/budget.rs"]
@@ -27,6 +29,8 @@ mod crashes;
 mod document;
 #[path = "cluster/duplicates.rs"]
 mod duplicates;
+#[path = "cluster/feeds.rs"]
+mod feeds;
 #[path = "cluster/fences.rs"]
 mod fences;
 #[path = "cluster/findings.rs"]
@@ -38,10 +42,14 @@ mod frozen;
 #[path = "cluster/gate.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod gate;
+#[path = "cluster/guides.rs"]
+mod guides;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/hostile.rs"]
 mod hostile;
+#[path = "cluster/idle.rs"]
+mod idle;
 #[path = "cluster/logs.rs"]
 mod logs;
 #[path = "cluster/lost_replies.rs"]
@@ -57,6 +65,8 @@ mod operators;
 mod outages;
 #[path = "cluster/people.rs"]
 mod people;
+#[path = "cluster/permissions.rs"]
+mod permissions;
 #[path = "cluster/processes.rs"]
 mod processes;
 #[path = "cluster/prometheus.rs"]

@@ -72,6 +72,8 @@ async fn every_intake_is_able_to_tell_people_of_a_halt() {
     assert!(intakes.len() >= 3, "http, slack and cloudEvents are in every build");
 }
 
+#[path = "conformance/jira_settings.rs"]
+mod jira_settings;
 #[path = "conformance/redmine_settings.rs"]
 mod redmine_settings;
 
@@ -100,11 +102,15 @@ adapters! {
     gitea: Issues with gitea_forms,
     github: Hub,
     http: Contract,
+    jira: Work,
     redmine: Project,
     slack: Channels,
     #[cfg(feature = "smtp")]
     smtp: Mails,
     #[cfg(feature = "nats")]
     nats: Streams,
+    sqs: Queues,
     object_store: Buckets,
+    oci: Registries,
+    oci_without_referrers: Tags,
 }

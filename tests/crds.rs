@@ -1,5 +1,8 @@
 //! The files below `crds/` are what the types say.
 
+#[path = "crds/compatible.rs"]
+mod compatible;
+
 use releaseclosure::api::crds::{crds, file_name, to_yaml};
 use std::path::Path;
 

@@ -30,6 +30,7 @@ mod systems;
 
 #[path = "products"]
 mod products {
+    mod feeds;
     mod kills;
     pub mod scene;
     mod story;

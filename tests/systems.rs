@@ -18,9 +18,12 @@ mod adapters {
     #[cfg(feature = "nats")]
     mod nats;
     mod object_store;
+    mod oci;
+    mod oci_settings;
     #[cfg(feature = "nats")]
     mod orders;
     mod settings;
+    mod sqs;
 }
 
 #[path = "systems/smoke"]

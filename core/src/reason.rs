@@ -108,6 +108,10 @@ reasons! {
     ConnectionInvalid: "The connection cannot be used as it is.",
     ProviderNotSupported: "This build has no adapter for the product.",
 
+    // --- feeds
+    FeedHindered: "The feed cannot be used where it is.",
+    SecretUnfit: "A secret is not what the feed's format needs.",
+
     // --- resolutions
     Resumed: "The halt was released.",
     Rejected: "The resolution does nothing.",

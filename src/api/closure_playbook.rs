@@ -180,12 +180,46 @@ pub struct Policy {
     /// How soon and how seldom a waiting closure tries again.
     #[serde(default)]
     pub retry: RetryPolicy,
+    /// How long what is finished is kept before `releaseclosure prune` may delete it; left out: for ever. The operator
+    /// itself deletes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { recheck: Recheck::default(), missing_grace_period: zero(), retry: RetryPolicy::default() }
+        Policy {
+            recheck: Recheck::default(),
+            missing_grace_period: zero(),
+            retry: RetryPolicy::default(),
+            retention: None,
+        }
     }
+}
+
+/// How long what is finished is kept. Nothing unfinished or unresolved is ever deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Closures of this playbook that are closed or abandoned, from their completionTime on: 1h to 87600h; left out:
+    /// for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 2, max = 16),
+        regex(pattern = DURATION_PATTERN),
+        extend("x-kubernetes-validations" = within("1h", "87600h"))
+    )]
+    pub closed: Option<String>,
+    /// Packets whose halt was released by Resume, from then on: 1h to 87600h; left out: for ever. A packet names no
+    /// playbook: the longest of all playbooks in the namespace counts. A packet with Abandon holds its closure, and is
+    /// kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 2, max = 16),
+        regex(pattern = DURATION_PATTERN),
+        extend("x-kubernetes-validations" = within("1h", "87600h"))
+    )]
+    pub packets: Option<String>,
 }
 
 /// How soon and how seldom a waiting closure tries again.

@@ -1,7 +1,8 @@
-//! The four kinds as they appear on the wire.
+//! The five kinds as they appear on the wire.
 //!
 //! In reading order: [`release_closure`] is what is asked for and what became of it; [`closure_playbook`] and
-//! [`system_connection`] are the admin's rules and systems; [`follow_up_packet`] is what a coordinator gets after a halt.
+//! [`system_connection`] are the admin's rules and systems; [`follow_up_packet`] is what a coordinator gets after a halt;
+//! [`acceptance_feed`] is where accepted reviews come from by themselves.
 //! [`parse`] is the only door from here into the core, [`conditions`] the only place where conditions are made, and
 //! [`crds`] turns the types into the files below `crds/`.
 //!
@@ -13,6 +14,7 @@
     reason = "the lint takes the columns of one kind for repetitions of each other"
 )]
 
+pub mod acceptance_feed;
 pub mod closure_playbook;
 pub mod conditions;
 pub mod crds;
@@ -23,18 +25,22 @@ pub mod parse;
 pub mod release_closure;
 pub mod system_connection;
 
+pub use acceptance_feed::{AcceptanceFeed, AcceptanceFeedSpec, AcceptanceFeedStatus};
 pub use closure_playbook::{ClosurePlaybook, ClosurePlaybookSpec, ClosurePlaybookStatus};
 pub use crds::{crds, print_crds, write_crds};
 pub use follow_up_packet::{FollowUpPacket, FollowUpPacketSpec, FollowUpPacketStatus};
 pub use release_closure::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus};
 pub use system_connection::{SystemConnection, SystemConnectionSpec, SystemConnectionStatus};
 
-/// The group of all four kinds.
+/// The group of all five kinds.
 pub const GROUP: &str = "releaseclosure.io";
 /// Their version.
 pub const VERSION: &str = "v1alpha1";
 /// The annotation that says: run now. Its value is any token; it is echoed in `status.lastHandledReconcileAt`.
 pub const REQUESTED_AT: &str = "releaseclosure.io/requestedAt";
+
+/// The annotation that names the feed that made a closure. For people: nothing depends on it.
+pub const FEED: &str = "releaseclosure.io/feed";
 
 pub(crate) use crate::products::NAME_PATTERN;
 /// What a word chosen by people looks like (a state, a kind of artifact): printable, and no space at either end.

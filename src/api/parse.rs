@@ -109,7 +109,8 @@ pub fn accepted(spec: &ReleaseClosureSpec) -> Result<Accepted, Invalid> {
 pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
     let ClosurePlaybookSpec { governance, archive, checklist, tracker, queue, intake, follow_up, services, policy } =
         spec;
-    let Policy { recheck, missing_grace_period, retry } = policy;
+    // What is kept how long says nothing about how a release is closed.
+    let Policy { recheck, missing_grace_period, retry, retention: _ } = policy;
     let lists = [
         ("governance.acceptedStates", &governance.accepted_states),
         ("archive.requiredArtifacts", &archive.required_artifacts),

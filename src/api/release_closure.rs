@@ -323,7 +323,7 @@ fn identity_rules() -> Value {
     Value::Array(rules)
 }
 
-fn coordinator_rules() -> Value {
+pub(super) fn coordinator_rules() -> Value {
     json!([rule("!self.contains('://')", "must be an address known to the intake, not a URL", None)])
 }
 

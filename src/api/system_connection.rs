@@ -6,7 +6,9 @@ use super::parse::DURATION_PATTERN;
 use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
-pub use crate::products::{CloudEvents, GitHub, Gitea, Http, Nats, ObjectStore, Redmine, SecretKeyRef, Slack, Smtp};
+pub use crate::products::{
+    CloudEvents, GitHub, Gitea, Http, Jira, Nats, ObjectStore, Oci, Redmine, SecretKeyRef, Slack, Smtp, Sqs,
+};
 use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -56,6 +58,9 @@ pub struct SystemConnectionSpec {
     /// Issues of a project in Redmine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redmine: Option<Redmine>,
+    /// Issues of a project in Jira, in the cloud or in a Data Center.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jira: Option<Jira>,
     /// A receiver of CloudEvents over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_events: Option<CloudEvents>,
@@ -65,10 +70,17 @@ pub struct SystemConnectionSpec {
     /// Mail over a submission server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Smtp>,
+    /// A FIFO queue in Amazon SQS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqs: Option<Sqs>,
     /// A bucket with evidence bundles: S3, Google Cloud Storage, Azure Blob Storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = one_store()))]
     pub object_store: Option<ObjectStore>,
+    /// A repository with evidence bundles in an OCI registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = oci_rules()))]
+    pub oci: Option<Oci>,
     /// NATS JetStream. In builds with the feature nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = nats_rules()))]
@@ -88,15 +100,38 @@ pub struct SystemConnectionSpec {
 }
 
 impl SystemConnectionSpec {
+    /// Where requests go, as a URL, whatever the product. None where no product is given.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let SystemConnectionSpec {
+            http, gitea, github, redmine, cloud_events, slack, smtp, object_store, nats, ..
+        } = self;
+        let store = object_store.as_ref().and_then(ObjectStore::endpoint);
+        let mail = smtp.as_ref().map(|smtp| format!("smtp://{}:{}", smtp.host, smtp.port()));
+        let all = [
+            http.as_ref().map(|http| &http.endpoint),
+            gitea.as_ref().map(|gitea| &gitea.endpoint),
+            github.as_ref().map(|github| &github.endpoint),
+            redmine.as_ref().map(|redmine| &redmine.endpoint),
+            cloud_events.as_ref().map(|events| &events.endpoint),
+            slack.as_ref().map(|slack| &slack.endpoint),
+            nats.as_ref().map(|nats| &nats.endpoint),
+            store,
+            mail.as_ref(),
+        ];
+        all.into_iter().flatten().next().cloned()
+    }
+
     /// Where the bearer token, or what it is fetched with, is, whatever the product.
     #[must_use]
     pub fn token_secret_ref(&self) -> Option<&SecretKeyRef> {
-        let SystemConnectionSpec { http, gitea, github, redmine, cloud_events, slack, smtp, .. } = self;
+        let SystemConnectionSpec { http, gitea, github, redmine, jira, cloud_events, slack, smtp, .. } = self;
         let all = [
             http.as_ref().map(|http| &http.token_secret_ref),
             gitea.as_ref().map(|gitea| &gitea.token_secret_ref),
             github.as_ref().and_then(GitHub::secret_ref),
             redmine.as_ref().map(|redmine| &redmine.token_secret_ref),
+            jira.as_ref().map(|jira| &jira.token_secret_ref),
             cloud_events.as_ref().and_then(|events| events.token_secret_ref.as_ref()),
             slack.as_ref().map(|slack| &slack.token_secret_ref),
             smtp.as_ref().and_then(|smtp| smtp.password_secret_ref.as_ref()),
@@ -107,9 +142,11 @@ impl SystemConnectionSpec {
     /// What else of Secrets the product needs, by what each is for.
     #[must_use]
     pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {
-        let SystemConnectionSpec { object_store, nats, .. } = self;
+        let SystemConnectionSpec { object_store, oci, nats, sqs, .. } = self;
         let store = object_store.iter().flat_map(ObjectStore::secret_refs);
-        store.chain(nats.iter().flat_map(Nats::secret_refs)).collect()
+        let registry = oci.iter().flat_map(Oci::secret_refs);
+        let queue = sqs.iter().flat_map(Sqs::secret_refs);
+        store.chain(registry).chain(queue).chain(nats.iter().flat_map(Nats::secret_refs)).collect()
     }
 }
 
@@ -316,17 +353,19 @@ fn ten_seconds() -> String {
 }
 
 /// The products there are settings for, by their field.
-const PRODUCTS: [&str; 9] =
-    ["http", "gitea", "github", "redmine", "objectStore", "nats", "cloudEvents", "slack", "smtp"];
+const PRODUCTS: [&str; 12] =
+    ["http", "gitea", "github", "redmine", "jira", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
 /// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 9] = [
+const ENDPOINTS: [&[&str]; 11] = [
     &["http"],
     &["gitea"],
     &["github"],
     &["redmine"],
+    &["jira"],
     &["objectStore", "s3"],
     &["objectStore", "gcs"],
     &["objectStore", "azure"],
+    &["oci"],
     &["cloudEvents"],
     &["slack"],
 ];
@@ -359,6 +398,16 @@ fn connection_rules() -> Value {
         Some(".nats.endpoint"),
     ));
     rules.push(rule(
+        "!has(self.oci) || !has(self.oci.tokenEndpoint) || self.oci.tokenEndpoint.startsWith('https://') || self.allowPlaintext",
+        "http:// sends the password in the clear; where that is meant, set allowPlaintext: true",
+        Some(".oci.tokenEndpoint"),
+    ));
+    rules.push(rule(
+        "!has(self.sqs) || self.sqs.queueUrl.startsWith('https://') || self.allowPlaintext",
+        "http:// sends the handoff in the clear; where that is meant, set allowPlaintext: true",
+        Some(".sqs.queueUrl"),
+    ));
+    rules.push(rule(
         "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
         "must be https",
         Some(".links.record"),
@@ -371,11 +420,23 @@ fn one_store() -> Value {
     json!([rule(&format!("{given} == 1"), "exactly one of s3, gcs and azure must be given", None)])
 }
 
+fn oci_rules() -> Value {
+    json!([rule(
+        "has(self.usernameSecretRef) == has(self.passwordSecretRef)",
+        "usernameSecretRef and passwordSecretRef go together",
+        None
+    )])
+}
+
 fn nats_rules() -> Value {
     let ways =
         "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
     json!([
-        rule("has(self.intake) || has(self.queue)", "intake, queue or both must be given", None),
+        rule(
+            "has(self.intake) || has(self.queue) || has(self.events)",
+            "at least one of intake, queue and events must be given",
+            None
+        ),
         rule(
             "has(self.userSecretRef) == has(self.passwordSecretRef)",
             "userSecretRef and passwordSecretRef go together",

@@ -82,6 +82,8 @@ pub struct UnfinishedSpec {
 pub struct UnfinishedStatus {
     /// The latched halt.
     pub halt: Option<Id>,
+    /// When it was finished, as text: what the watch keeps never is.
+    pub completion_time: Option<String>,
 }
 
 /// What is kept of a packet's status.

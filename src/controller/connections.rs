@@ -16,7 +16,7 @@ use crate::closure::reason::Reason;
 use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Meter;
 use crate::providers::{self, LimitSettings, Product, Settings};
-use crate::roles::{Abilities, Connected, Probe};
+use crate::roles::{Abilities, Connected, Events, Probe};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 
 /// A Secret is read again before use when the last look is older than this.
 const SECRET_AGE_MAX: Duration = Duration::from_secs(60);
-/// From one probe to the next while an unfinished closure needs the connection.
+/// From one probe to the next while an unfinished closure needs the connection, and while it is not ready: whoever put a
+/// Secret or a server right is not to wait for [`PROBE_WHEN_IDLE`] to see it.
 pub const PROBE_WHEN_NEEDED: Duration = Duration::from_secs(60);
 /// From one probe to the next else.
 pub const PROBE_WHEN_IDLE: Duration = Duration::from_secs(600);
@@ -196,6 +197,47 @@ impl Connections {
         Ok(Usable { connected, version: made.version, abilities, record_link })
     }
 
+    /// Whether the last probe of a connection found it ready; before the first one it counts as such.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn told_ready(&self, namespace: &str, name: &str, system: System) -> Result<(), Unusable> {
+        let object = self.get(namespace, name);
+        let status = object.as_ref().and_then(|object| object.status.as_ref());
+        let told = status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+        if told.is_none_or(|condition| condition.status != Truth::False.as_str()) {
+            return Ok(());
+        }
+        let message = format!("Systemconnection {name} is not ready; its own status says why.");
+        Err(Unusable { reason: Reason::ConnectionNotReady, message, system: Some(system) })
+    }
+
+    /// The events of a governance system, from a connection that is allowed in that role.
+    ///
+    /// # Errors
+    /// There are none to be had, and why.
+    pub async fn events(&self, namespace: &str, name: &str) -> Result<Arc<dyn Events>, Unusable> {
+        let unusable = |reason, message| Unusable { reason, message, system: None };
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no systemconnection {name} in this namespace.");
+            return Err(unusable(Reason::ConnectionNotFound, message));
+        };
+        if !object.spec.allowed_roles.contains(&Role::Governance) {
+            let message = format!("Systemconnection {name} is not allowed in the role Governance.");
+            return Err(unusable(Reason::RoleNotAllowed, message));
+        }
+        let made = self.make(&object, SECRET_AGE_MAX).await;
+        let not_ready =
+            |why: &str| unusable(Reason::ConnectionNotReady, format!("Systemconnection {name} is not ready: {why}"));
+        let connected = made.client.map_err(|(_, why)| not_ready(&why))?;
+        if made.unauthorized {
+            return Err(not_ready(Reason::Unauthorized.sentence()));
+        }
+        connected.events.clone().ok_or_else(|| {
+            unusable(Reason::RoleNotAllowed, format!("Systemconnection {name} keeps no events for feeds."))
+        })
+    }
+
     /// Whether a connection is still the object that a pass began with.
     #[must_use]
     pub fn is_current(&self, namespace: &str, version: &ObjectVersion) -> bool {
@@ -303,7 +345,9 @@ impl Connections {
         let all = self.store.state().into_iter();
         all.filter(|object| {
             let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-            let interval = if needed(namespace) { PROBE_WHEN_NEEDED } else { PROBE_WHEN_IDLE };
+            let ready =
+                object.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
+            let interval = if ready && !needed(namespace) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
             let entry = self.entry(namespace, &object.name_any());
             let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
             made.as_ref().is_none_or(|made| {
@@ -324,27 +368,23 @@ impl Connections {
         let found = match &made.client {
             Err((reason, why)) => Err((*reason, why.clone())),
             Ok(connected) => {
-                let role = object.spec.allowed_roles.first().copied().unwrap_or(Role::Governance);
-                let probing = async {
-                    match (role, &connected.follow_up) {
+                let mut found = Ok(());
+                // In each of its roles: what is set for one says nothing of another.
+                for role in &object.spec.allowed_roles {
+                    let probe = match (role, &connected.follow_up) {
                         (Role::FollowUp, Some(channel)) => channel.probe().await,
                         (Role::FollowUp, None) => Probe::Unfit {
                             setting: "allowedRoles",
                             what: "names FollowUp, which this product cannot play: only what takes handoffs can",
                         },
                         (role, _) => connected.prober.probe(role.system()).await,
-                    }
-                };
-                match probing.await {
-                    Probe::Ready => Ok(()),
-                    Probe::Failed(why) => Err(reason_of(why.trouble)),
-                    Probe::Unfit { setting, what } => {
-                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}.")))
-                    }
-                    Probe::Told { setting, what, right } => {
-                        Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
+                    };
+                    found = as_told(probe);
+                    if found.is_err() {
+                        break;
                     }
                 }
+                found
             }
         };
         let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
@@ -425,6 +465,17 @@ fn product(object: &SystemConnection) -> Option<Product> {
 
 fn products() -> String {
     providers::products().collect::<Vec<_>>().join(", ")
+}
+
+fn as_told(probe: Probe) -> Result<(), (Reason, String)> {
+    match probe {
+        Probe::Ready => Ok(()),
+        Probe::Failed(why) => Err(reason_of(why.trouble)),
+        Probe::Unfit { setting, what } => Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}."))),
+        Probe::Told { setting, what, right } => {
+            Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
+        }
+    }
 }
 
 fn reason_of(trouble: Trouble) -> (Reason, String) {

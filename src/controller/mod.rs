@@ -1,10 +1,10 @@
-//! The driver: watches the four kinds, and for each closure that something woke makes one pass.
+//! The driver: watches the five kinds, and for each closure that something woke makes one pass.
 //!
 //! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
 //! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
 //! [`playbooks`] and [`connections`] (with their [`secrets`]), runs [`crate::drive`]'s loop over them, and records what came
-//! of it ([`draft`], [`record`], [`packets`], [`events`]). [`announce`] tells people of halts, beside it all. This file wires
-//! them together.
+//! of it ([`draft`], [`record`], [`packets`], [`events`]). Beside that, [`announce`] tells people of halts, and `feeds` make
+//! closures of reviews that were accepted. This file wires them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
@@ -16,6 +16,7 @@ pub mod connections;
 pub mod context;
 pub mod draft;
 pub mod events;
+mod feeds;
 pub mod packets;
 pub mod pass;
 pub mod playbooks;
@@ -24,8 +25,9 @@ pub mod secrets;
 pub mod tally;
 mod watches;
 
-use crate::api::{ClosurePlaybook, SystemConnection};
+use crate::api::{AcceptanceFeed, ClosurePlaybook, SystemConnection};
 use crate::drive;
+use crate::feeds::server;
 use crate::health::{self, Health};
 use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
@@ -34,6 +36,7 @@ use cache::{Holding, Unfinished};
 use connections::Connections;
 use context::{Context, Locks, Room};
 use events::Events;
+use feeds::Feeds;
 use futures::{FutureExt as _, future};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
@@ -75,6 +78,9 @@ pub enum Error {
     /// The address for metrics and probes cannot be had.
     #[error("the metrics address cannot be used")]
     Bind(#[source] std::io::Error),
+    /// The address for webhooks cannot be had.
+    #[error("the feeds' address cannot be used")]
+    BindFeeds(#[source] std::io::Error),
     /// Another replica may lead now.
     #[error("leadership ended")]
     Lost(#[source] Lost),
@@ -120,9 +126,10 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     metrics.set_watch(None);
     metrics.set_figures(None);
     if outcome.is_ok() {
-        // Events are handed over within a moment; what is left then is not worth a longer stop.
-        let _ = tokio::time::timeout(Duration::from_secs(2), publishing).await;
+        // Nothing is written any more: the next replica begins while the last events go out. Those are handed over within a
+        // moment; what is left then is not worth a longer stop.
         leadership.release().await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), publishing).await;
     }
     beating.abort();
     end_serving();
@@ -152,6 +159,7 @@ async fn check_cluster(client: &Client, settings: &Operator) -> Result<(), Error
     api::<Holding>(client, namespace).list_metadata(&one).await.map_err(missing("FollowUpPacket"))?;
     api::<ClosurePlaybook>(client, namespace).list_metadata(&one).await.map_err(missing("ClosurePlaybook"))?;
     api::<SystemConnection>(client, namespace).list_metadata(&one).await.map_err(missing("SystemConnection"))?;
+    api::<AcceptanceFeed>(client, namespace).list_metadata(&one).await.map_err(missing("AcceptanceFeed"))?;
     Ok(())
 }
 
@@ -258,7 +266,16 @@ async fn lead(
     let (holds_known, holding) = watches::packets(&context, api(&client, namespace));
     let (playbooks_known, rules) = watches::playbooks(&context, api(&client, namespace), playbooks);
     let (connections_known, systems) = watches::connections(&context, api(&client, namespace), connected);
-    let background = future::join3(holding, rules, systems).map(|_| ());
+    let listener = match settings.feeds_bind_address.0 {
+        Some(address) => Some(health::bind(address).await.map_err(Error::BindFeeds)?),
+        None => None,
+    };
+    let offers = Writer::<AcceptanceFeed>::default();
+    let feeds = Arc::new(Feeds::new(context.clone(), offers.as_reader(), listener.is_some()));
+    let (feeds_known, fed) = watches::feeds(&feeds, api(&client, namespace), offers);
+    let background = future::join4(holding, rules, systems, fed).map(|_| ());
+    let (caches_complete, may_feed) = tokio::sync::oneshot::channel::<()>();
+    let (end_feeds, feeds_ended) = tokio::sync::oneshot::channel::<()>();
     let caches = async {
         // An error means that the watch has ended, and with it this leader.
         let _ = tokio::join!(holds_known, playbooks_known, connections_known);
@@ -267,6 +284,8 @@ async fn lead(
     let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let passes = async {
         caches.await;
+        // Nobody waits for it any more when the leader has ended.
+        let _ = caches_complete.send(());
         info!("the caches of packets, playbooks and connections are complete");
         let changed = watches::closures(&context, api(&client, namespace), closures, health.clone());
         let woken = futures::stream::unfold(woken, |mut woken| async {
@@ -279,8 +298,25 @@ async fn lead(
     metrics.set_watch(Some(context.clone()));
     let ticking = future::join(watches::tick(&context), tally::keep(&context, namespace));
     let telling = announce::keep(&context, told);
+    let feeding = async {
+        // What is judged before that would seem to lack its playbook.
+        let (Ok(()), Ok(())) = (feeds_known.await, may_feed.await) else { return };
+        feeds.begin();
+        let serving = async {
+            match listener {
+                Some(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        info!(%address, "serving /feeds");
+                    }
+                    server::serve(listener, feeds.clone(), feeds_ended.map(|_| ())).await;
+                }
+                None => future::pending().await,
+            }
+        };
+        future::join(serving, feeds.keep()).await;
+    };
 
-    let mut running = pin!(future::join4(background, passes, ticking, telling));
+    let mut running = pin!(future::join5(background, passes, ticking, telling, feeding));
     let (mut stop, mut lost) = (pin!(stop), pin!(lost));
     tokio::select! {
         _ = &mut running => Ok(()),
@@ -290,9 +326,10 @@ async fn lead(
         }
         () = &mut stop => {
             stopping.store(true, std::sync::atomic::Ordering::SeqCst);
+            drop(end_feeds);
             // Passes under way are let finish; they need the watches for their fences.
             let idle = async {
-                while !context.room.is_empty() {
+                while !context.room.is_empty() || !feeds.is_idle() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };

@@ -84,20 +84,28 @@ impl Playbooks {
         })
     }
 
+    /// A playbook's rules, whether or not its connections are there.
+    ///
+    /// # Errors
+    /// It is absent, or cannot be used.
+    pub fn rules(&self, namespace: &str, name: &str) -> Result<(Arc<Playbook>, PlaybookVersion), Unusable> {
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no closureplaybook {name} in this namespace.");
+            return Err(Unusable { reason: Reason::PlaybookNotFound, message, system: None });
+        };
+        self.parse(&object).map_err(|why| Unusable {
+            reason: Reason::PlaybookInvalid,
+            message: format!("Closureplaybook {name} cannot be used: {why}."),
+            system: None,
+        })
+    }
+
     /// A playbook and its six connections.
     ///
     /// # Errors
     /// What is absent, not allowed or not ready.
     pub async fn resolve(&self, namespace: &str, name: &str, connections: &Connections) -> Result<Resolved, Unusable> {
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no closureplaybook {name} in this namespace.");
-            return Err(Unusable { reason: Reason::PlaybookNotFound, message, system: None });
-        };
-        let (playbook, version) = self.parse(&object).map_err(|why| Unusable {
-            reason: Reason::PlaybookInvalid,
-            message: format!("Closureplaybook {name} cannot be used: {why}."),
-            system: None,
-        })?;
+        let (playbook, version) = self.rules(namespace, name)?;
         let mut usable = Vec::with_capacity(System::ALL.len());
         for system in System::ALL {
             usable.push(connections.usable(namespace, playbook.connection(system), system, &playbook).await?);

@@ -1,4 +1,4 @@
-//! Reading the Secrets of a connection: by name, one at a time, never listed and never watched.
+//! Reading the Secrets of a connection or a feed: by name, one at a time, never listed and never watched.
 
 use crate::api::SystemConnectionSpec;
 use crate::api::system_connection::SecretKeyRef;
@@ -104,6 +104,23 @@ pub async fn read(client: &Client, namespace: &str, spec: &SystemConnectionSpec)
     }
     found.digest = hash.finalize().into();
     Ok(found)
+}
+
+/// Reads the Secrets of a feed.
+///
+/// # Errors
+/// The first that cannot be read.
+pub async fn named(
+    client: &Client,
+    namespace: &str,
+    references: &[SecretKeyRef],
+) -> Result<Vec<SecretString>, SecretError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut secrets = Vec::with_capacity(references.len());
+    for SecretKeyRef { name, key } in references {
+        secrets.push(text(value(&api, name, key).await?, name, key)?.into());
+    }
+    Ok(secrets)
 }
 
 async fn value(api: &Api<Secret>, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {

@@ -6,7 +6,8 @@
 use super::TICK;
 use super::cache::{Holding, Unfinished};
 use super::context::Context;
-use crate::api::{ClosurePlaybook, REQUESTED_AT, SystemConnection};
+use super::feeds::Feeds;
+use crate::api::{AcceptanceFeed, ClosurePlaybook, REQUESTED_AT, SystemConnection};
 use crate::health::Health;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
@@ -285,6 +286,30 @@ pub(super) fn connections(
                 judge_all(&context, &context.playbooks.of_namespace(&namespace)).await;
                 context.wake_waiting(&namespace, |_| true);
                 context.tell_untold(Some(&namespace));
+            }
+        }
+    };
+    (known, watching)
+}
+
+/// Feeds: each that is new or changed is judged at once.
+pub(super) fn feeds(
+    feeds: &Arc<Feeds>,
+    api: Api<AcceptanceFeed>,
+    writer: Writer<AcceptanceFeed>,
+) -> (Known, impl Future<Output = ()> + use<>) {
+    let feeds = feeds.clone();
+    let (once, known) = Once::new();
+    let events = events_of(api, watcher::Config::default());
+    let watching = async move {
+        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
+        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
+        while let Some(Ok(event)) = events.next().await {
+            if matches!(event, Event::InitDone) {
+                once.tell();
+            }
+            for feed in changed(event, &mut seen, &mut listed) {
+                feeds.attend(Arc::new(feed));
             }
         }
     };

@@ -1,7 +1,7 @@
 use super::*;
 use axum::Router;
 use axum::extract::{Json, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -17,6 +17,11 @@ struct Server {
     writes: Vec<String>,
     refused: usize,
     mood: Mood,
+    /// Requests that read, and those that watch.
+    looks: usize,
+    watches: usize,
+    /// Whether nobody may watch.
+    unwatched: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -32,10 +37,13 @@ enum Mood {
 
 type Shared = Arc<Mutex<Server>>;
 
-async fn serve(State(server): State<Shared>, method: Method, body: Option<Json<Value>>) -> Response {
+async fn serve(State(server): State<Shared>, method: Method, uri: Uri, body: Option<Json<Value>>) -> Response {
     let mood = server.lock().unwrap().mood;
     if mood == Mood::Hanging {
         std::future::pending::<()>().await;
+    }
+    if uri.query().is_some_and(|query| query.contains("watch=true")) && mood != Mood::Down {
+        return watch(server);
     }
     let reply = answer(&server, &method, body.map(|Json(body)| body));
     if mood == Mood::Lossy && method != Method::GET {
@@ -54,12 +62,37 @@ async fn serve(State(server): State<Shared>, method: Method, body: Option<Json<V
     (code, Json(body)).into_response()
 }
 
+/// Tells of the first change from now on.
+fn watch(server: Shared) -> Response {
+    let begun = {
+        let mut server = server.lock().unwrap();
+        server.watches += 1;
+        if server.unwatched {
+            let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403});
+            return (StatusCode::FORBIDDEN, Json(status)).into_response();
+        }
+        server.version
+    };
+    let first = async move {
+        loop {
+            sleep(Duration::from_millis(10)).await;
+            let server = server.lock().unwrap();
+            if server.version != begun {
+                let event = json!({"type": "MODIFIED", "object": server.record});
+                return Ok::<_, std::convert::Infallible>(format!("{event}\n"));
+            }
+        }
+    };
+    axum::body::Body::from_stream(futures::stream::once(first)).into_response()
+}
+
 fn answer(server: &Shared, method: &Method, body: Option<Value>) -> Result<Value, (StatusCode, &'static str)> {
     let mut server = server.lock().unwrap();
     if server.mood == Mood::Down {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "Unavailable"));
     }
     if *method == Method::GET {
+        server.looks += 1;
         return server.record.clone().ok_or((StatusCode::NOT_FOUND, "NotFound"));
     }
     let mut body = body.unwrap();
@@ -174,19 +207,36 @@ async fn a_machines_wrong_clock_does_not_matter() {
     assert!(!second.is_finished());
 }
 
+/// Who may watch sees it at once; who may not, with the next look.
 #[tokio::test(start_paused = true)]
-async fn a_clean_release_hands_over_within_one_look() {
+async fn a_clean_release_hands_over_at_once() {
+    for (unwatched, longest) in [(false, Duration::from_millis(300)), (true, seconds(3))] {
+        let world = World::new();
+        world.server.lock().unwrap().unwatched = unwatched;
+        let first = world.candidate("a").acquire(|_| ()).await;
+        let fence = first.fence();
+        let second = tokio::spawn(world.candidate("b").acquire(|_| ()));
+        sleep(seconds(5)).await;
+        first.release().await;
+        assert!(fence.valid_for().is_zero());
+        assert_eq!(fence.ended().await, Lost::Released);
+        let released = Instant::now();
+        let _second = second.await.unwrap();
+        assert!(released.elapsed() < longest, "{:?}", released.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn standing_by_costs_one_look_and_one_watch_for_each_renewal() {
     let world = World::new();
-    let first = world.candidate("a").acquire(|_| ()).await;
-    let fence = first.fence();
+    let _first = world.candidate("a").acquire(|_| ()).await;
     let second = tokio::spawn(world.candidate("b").acquire(|_| ()));
-    sleep(seconds(5)).await;
-    first.release().await;
-    assert!(fence.valid_for().is_zero());
-    assert_eq!(fence.ended().await, Lost::Released);
-    let released = Instant::now();
-    let _second = second.await.unwrap();
-    assert!(released.elapsed() < seconds(3), "{:?}", released.elapsed());
+    sleep(seconds(65)).await;
+    assert!(!second.is_finished());
+    let server = world.server.lock().unwrap();
+    assert_eq!(server.writes.len(), 7, "of the leader");
+    // One of the looks is the leader's own.
+    assert_eq!((server.looks, server.watches), (8, 7));
 }
 
 #[tokio::test(start_paused = true)]

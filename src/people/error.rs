@@ -95,12 +95,23 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// What is about to be deleted cannot be put down first.
+    #[error("{0} was not deleted, since it could not be printed first: {1}")]
+    NotExported(String, String),
     /// The object is not what it must be.
     #[error("releaseclosure {name}: {why}")]
     Invalid {
         /// The closure.
         name: String,
         /// Which rule it breaks.
+        why: String,
+    },
+    /// A connection is not what it must be.
+    #[error("systemconnection {name}: {why}")]
+    Connection {
+        /// The connection.
+        name: String,
+        /// What is wrong with it.
         why: String,
     },
     /// The trace does not hold.
@@ -117,6 +128,8 @@ pub enum Error {
 pub(super) const VIEWER: &str = "it takes the role releaseclosure-viewer, which `view` contains";
 /// The role that resolving takes.
 pub(super) const COORDINATOR: &str = "it takes the role releaseclosure-coordinator";
+/// The role that pruning takes.
+pub(super) const PRUNER: &str = "it takes the role releaseclosure-pruner of the component retention";
 
 /// What was tried, to tell people in their terms what the API server made of it.
 pub(super) struct Tried<'a> {

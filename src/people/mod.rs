@@ -1,4 +1,5 @@
-//! What people and pipelines do: wait for a closure, read its packet, resolve its halt, verify its trace.
+//! What people and pipelines do: wait for a closure, read its packet, resolve its halt, verify its trace; and, for
+//! administrators, say what the operator must be able to reach.
 //!
 //! Each of these is one request or one watch with the person's own rights; nothing here has any of the operator's. What
 //! is printed for reading goes to a terminal, so every text of an object is cut down to what is printable first.
@@ -7,8 +8,10 @@ mod cluster;
 mod error;
 #[cfg(test)]
 mod fuzz_tests;
+mod network_policy;
 mod packet;
 mod page;
+mod prune;
 mod resolve;
 mod stage;
 mod verify;
@@ -16,7 +19,9 @@ mod wait;
 
 pub use cluster::Place;
 pub use error::Error;
+pub use network_policy::network_policy;
 pub use packet::packet;
+pub use prune::prune;
 pub use resolve::{abandon, resume};
 pub use verify::verify;
 pub use wait::wait;

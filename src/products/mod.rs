@@ -8,21 +8,28 @@ pub mod gitea;
 pub mod github;
 pub mod http;
 pub mod issues;
+pub mod jira;
 pub mod nats;
 pub mod object_store;
+pub mod oci;
 pub mod redmine;
 pub mod slack;
 pub mod smtp;
+pub mod sqs;
+mod words;
 
 pub use cloud_events::CloudEvents;
 pub use gitea::Gitea;
 pub use github::GitHub;
 pub use http::Http;
+pub use jira::Jira;
 pub use nats::Nats;
 pub use object_store::ObjectStore;
+pub use oci::Oci;
 pub use redmine::Redmine;
 pub use slack::Slack;
 pub use smtp::Smtp;
+pub use sqs::Sqs;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -26,6 +26,9 @@ pub struct Nats {
     /// As queue: where entries are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Entries>,
+    /// For feeds: where the governance system's accepted-state events are. The connection needs the role Governance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Consumed>,
     /// The user, together with passwordSecretRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_secret_ref: Option<SecretKeyRef>,
@@ -66,6 +69,17 @@ pub struct Entries {
     /// What the subjects begin with; of a key-value bucket, $KV., and its name. A dot and the entry's id follow.
     #[schemars(length(min = 1, max = 128), regex(pattern = SUBJECT_PATTERN))]
     pub subject_prefix: String,
+}
+
+/// A stream of events, and the consumer that hands them out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Consumed {
+    /// The stream.
+    #[schemars(length(min = 1, max = 64), regex(pattern = STREAM_PATTERN))]
+    pub stream: String,
+    /// A durable consumer that is pulled from, with explicit acknowledgements. One feed alone uses it.
+    #[schemars(length(min = 1, max = 64), regex(pattern = STREAM_PATTERN))]
+    pub consumer: String,
 }
 
 impl Nats {

@@ -98,6 +98,14 @@ pub struct Azure {
 }
 
 impl ObjectStore {
+    /// Where the store is.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&String> {
+        let ObjectStore { s3, gcs, azure } = self;
+        let s3 = s3.as_ref().map(|s3| &s3.endpoint);
+        s3.or(gcs.as_ref().map(|gcs| &gcs.endpoint)).or(azure.as_ref().map(|azure| &azure.endpoint))
+    }
+
     /// The Secrets that it names, by what each is for.
     #[must_use]
     pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {

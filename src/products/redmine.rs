@@ -1,11 +1,9 @@
 //! Redmine.
 
+use super::words::words;
 use super::{ENDPOINT_PATTERN, SecretKeyRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// What may be the name of a tracker or of an issue status: one line, no space at either end.
-const WORD_PATTERN: &str = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$";
 
 /// One project of a Redmine, whose issues are the records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -27,23 +25,6 @@ pub struct Redmine {
     /// The issue statuses, by name.
     #[serde(default)]
     pub statuses: Statuses,
-}
-
-macro_rules! words {
-    ($(#[$type_doc:meta])* $type:ident { $($(#[$doc:meta])* $field:ident: $default:literal,)* }) => {
-        $(#[$type_doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "camelCase", default)]
-        pub struct $type {
-            $($(#[$doc])* #[schemars(length(min = 1, max = 64), regex(pattern = WORD_PATTERN))] pub $field: String,)*
-        }
-
-        impl Default for $type {
-            fn default() -> Self {
-                $type { $($field: $default.to_owned(),)* }
-            }
-        }
-    };
 }
 
 words! {

@@ -17,20 +17,23 @@ pub mod github;
 pub mod guard;
 pub mod http;
 mod issues;
+pub mod jira;
 pub mod limits;
 pub mod meter;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod object_store;
+pub mod oci;
 pub mod redmine;
 pub mod rest;
 pub mod slack;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+pub mod sqs;
 
 use crate::closure::decide::Delivery;
 use crate::closure::reason::Reason;
-use crate::products::{CloudEvents, GitHub, Gitea, Nats, ObjectStore, Redmine, Slack, Smtp};
+use crate::products::{CloudEvents, GitHub, Gitea, Jira, Nats, ObjectStore, Oci, Redmine, Slack, Smtp, Sqs};
 use crate::roles::Connected;
 use guard::{Lookup, Refusal, SystemLookup};
 use limits::Limits;
@@ -120,14 +123,20 @@ pub enum Product {
     GitHub(Box<GitHub>),
     /// Issues of a project in Redmine.
     Redmine(Box<Redmine>),
+    /// Issues of a project in Jira.
+    Jira(Box<Jira>),
     /// A receiver of CloudEvents over HTTP.
     CloudEvents(Box<CloudEvents>),
     /// A channel of a Slack workspace.
     Slack(Box<Slack>),
     /// Mail over a submission server.
     Smtp(Box<Smtp>),
+    /// A queue in Amazon SQS.
+    Sqs(Box<Sqs>),
     /// A bucket with evidence bundles.
     ObjectStore(Box<ObjectStore>),
+    /// A repository with evidence bundles in an OCI registry.
+    Oci(Box<Oci>),
     /// NATS JetStream.
     Nats(Box<Nats>),
 }
@@ -150,12 +159,15 @@ impl Product {
             Product::Gitea(_) => true,
             Product::GitHub(github) => github.label_of(state).is_some(),
             Product::Redmine(redmine) => state == redmine.statuses.approved,
+            Product::Jira(jira) => state == jira.statuses.approved,
             // They keep no tracker records.
             Product::ObjectStore(_)
+            | Product::Oci(_)
             | Product::Nats(_)
             | Product::CloudEvents(_)
             | Product::Slack(_)
-            | Product::Smtp(_) => false,
+            | Product::Smtp(_)
+            | Product::Sqs(_) => false,
         }
     }
 
@@ -167,10 +179,13 @@ impl Product {
             Product::Gitea(_) => "gitea",
             Product::GitHub(_) => "github",
             Product::Redmine(_) => "redmine",
+            Product::Jira(_) => "jira",
             Product::CloudEvents(_) => "cloudEvents",
             Product::Slack(_) => "slack",
             Product::Smtp(_) => "smtp",
+            Product::Sqs(_) => "sqs",
             Product::ObjectStore(_) => "objectStore",
+            Product::Oci(_) => "oci",
             Product::Nats(_) => "nats",
         }
     }
@@ -311,11 +326,14 @@ const PRODUCTS: &[(&str, Constructor)] = &[
     ("gitea", gitea::connect),
     ("github", github::connect),
     ("redmine", redmine::connect),
+    ("jira", jira::connect),
     ("cloudEvents", cloud_events::connect),
     ("slack", slack::connect),
     #[cfg(feature = "smtp")]
     ("smtp", smtp::connect),
+    ("sqs", sqs::connect),
     ("objectStore", object_store::connect),
+    ("oci", oci::connect),
     #[cfg(feature = "nats")]
     ("nats", nats::connect),
 ];

@@ -1,6 +1,7 @@
 //! Label values and label sets, all closed.
 
 use crate::closure::ledger::Check;
+use crate::feeds;
 use prometheus_client::encoding::EncodeLabelSet;
 
 /// Declares a closed set of label values.
@@ -121,4 +122,15 @@ pub(super) struct EndingLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ToldLabels {
     pub(super) outcome: Word,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FeedLabels {
+    source: Word,
+    outcome: Word,
+}
+
+impl FeedLabels {
+    pub(super) fn new(source: feeds::Source, outcome: feeds::Outcome) -> FeedLabels {
+        FeedLabels { source: source.label(), outcome: outcome.label() }
+    }
 }

@@ -170,6 +170,19 @@ pub fn connection(name: &str) -> Value {
     })
 }
 
+/// A feed with only what it needs.
+pub fn feed(name: &str) -> Value {
+    json!({
+        "apiVersion": "releaseclosure.io/v1alpha1",
+        "kind": "AcceptanceFeed",
+        "metadata": {"name": name},
+        "spec": {
+            "playbookRef": {"name": "engineering-release"},
+            "webhook": {"format": "StandardWebhooks", "secretRefs": [{"name": "webhook", "key": "secret"}]}
+        }
+    })
+}
+
 /// The id of the halt of [`packet`].
 pub const HALT: &str = "h-0123456789abcdef0123";
 

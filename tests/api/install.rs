@@ -4,11 +4,12 @@ use crate::cluster::{HALT, INSTALLING, Objects, closure, cluster, examples, name
 use crate::support::controlplane::repository;
 use serde_json::{Value, json};
 
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 5] = [
     ("ReleaseClosure", "releaseclosure"),
     ("ClosurePlaybook", "closureplaybook"),
     ("SystemConnection", "systemconnection"),
     ("FollowUpPacket", "followuppacket"),
+    ("AcceptanceFeed", "acceptancefeed"),
 ];
 
 #[test]
@@ -20,6 +21,7 @@ fn the_kinds_are_served_under_their_names() {
         ("closureplaybooks", "cpb", ""),
         ("systemconnections", "sysconn", ""),
         ("followuppackets", "fup", "closures"),
+        ("acceptancefeeds", "afeed", ""),
     ] {
         let line = resources.lines().find(|line| line.starts_with(plural)).unwrap_or_else(|| panic!("no {plural}"));
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -38,7 +40,7 @@ fn everything_is_installed_by_one_command_and_again() {
     );
     assert!(again.contains("deployment.apps/releaseclosure-operator"), "{again}");
     let established = cluster().kubectl(&["get", "crd", "-o", ESTABLISHED]);
-    for plural in ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets"] {
+    for plural in ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets", "acceptancefeeds"] {
         assert!(established.contains(&format!("{plural}.releaseclosure.io=True")), "{established}");
     }
 }
@@ -80,12 +82,15 @@ fn the_examples_are_let_in() {
     let count = |kind: &str| applied.lines().filter(|line| line.starts_with(kind)).count();
     assert_eq!(count("systemconnection.releaseclosure.io/"), 6, "{applied}");
     assert_eq!(count("closureplaybook.releaseclosure.io/engineering-release"), 1, "{applied}");
+    assert_eq!(count("acceptancefeed.releaseclosure.io/governance"), 1, "{applied}");
     assert_eq!(count("releaseclosure.releaseclosure.io/"), 5, "{applied}");
     // Nothing in them is unknown to the schema: a strict server says so.
     let directory = repository("manifests/examples");
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path().display().to_string();
-        if path.contains("closure-") || path.ends_with("connections.yaml") || path.ends_with("playbook.yaml") {
+        if path.contains("closure-")
+            || ["connections.yaml", "playbook.yaml", "feed.yaml"].iter().any(|file| path.ends_with(file))
+        {
             cluster().kubectl(&["apply", "--validate=strict", "--dry-run=server", "-f", &path]);
         }
     }
@@ -195,6 +200,8 @@ async fn columns_show_what_people_look_for() {
     Objects::of("SystemConnection", namespace).await.create(&crate::cluster::connection("c")).await.unwrap();
     assert_eq!(header("cpb"), "NAMESPACE NAME READY REASON AGE");
     assert_eq!(header("sysconn"), "NAMESPACE NAME PROVIDER READY REASON AGE");
+    Objects::of("AcceptanceFeed", namespace).await.create(&crate::cluster::feed("f")).await.unwrap();
+    assert_eq!(header("afeed"), "NAMESPACE NAME READY REASON LAST CLOSURE AGE");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod examples;
+mod feeds;
 mod fields;
 mod install;
 mod packets;

@@ -1,12 +1,14 @@
 //! The whole of what each shipped role may do, and nothing else.
 
 use crate::cluster::{client, cluster, namespace};
+use crate::support::controlplane::repository;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 use std::collections::BTreeSet;
 
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-const PLURALS: [&str; 4] = ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets"];
+const PLURALS: [&str; 5] =
+    ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets", "acceptancefeeds"];
 
 pub const OPERATOR: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
 
@@ -84,7 +86,7 @@ async fn each_role_may_do_exactly_what_the_table_says() {
                 (&["patch"], &["releaseclosures"]),
             ]),
         ),
-        ("releaseclosure-admin", of(&[(&VERBS, &["closureplaybooks", "systemconnections"])])),
+        ("releaseclosure-admin", of(&[(&VERBS, &["closureplaybooks", "systemconnections", "acceptancefeeds"])])),
     ];
     for (role, expected) in people {
         bind(role, role);
@@ -93,8 +95,20 @@ async fn each_role_may_do_exactly_what_the_table_says() {
     }
     let statuses = PLURALS.map(|plural| format!("{plural}/status"));
     let statuses = statuses.each_ref().map(String::as_str);
-    let expected = of(&[(&READ, &PLURALS), (&["update"], &statuses), (&["create"], &["followuppackets"])]);
+    let expected = of(&[
+        (&["list", "watch"], &PLURALS),
+        (&["get"], &["releaseclosures", "followuppackets"]),
+        (&["update"], &statuses),
+        (&["create"], &["followuppackets"]),
+    ]);
     assert_eq!(rights(OPERATOR, namespace).await, expected, "the operator");
+    // For feeds, one namespace is opened, and no other.
+    let role = repository("manifests/components/open-namespace-feeds/role.yaml").display().to_string();
+    cluster().kubectl(&["-n", namespace, "apply", "-f", &role]);
+    let more = rights(OPERATOR, namespace).await;
+    let more: Vec<&String> = more.difference(&expected).collect();
+    assert_eq!(more, ["create releaseclosures"]);
+    assert_eq!(rights(OPERATOR, "default").await, expected, "elsewhere");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub async fn play(cell: &mut Cell, case: &str, own: Play) -> Outcome {
         "two records of one release" => unheard_of(cell, Deed::Duplicate).await,
         "the record is removed before the change" => unheard_of(cell, Deed::Remove).await,
         "a wrong token" => wrong_token(cell).await,
-        "a revoked token" => unheard_of(cell, Deed::Revoke).await,
+        "a revoked token" => revoked(cell).await,
         "no permission to write" => no_writing(cell).await,
         "no permission to read" => nothing(if cell.writes() { "nothing is read" } else { UNWRITTEN }),
         "moved (301)" => moved(cell).await,
@@ -185,6 +185,18 @@ async fn refused(cell: &Cell, fault: Fault) -> Outcome {
 
 async fn wrong_token(cell: &mut Cell) -> Outcome {
     cell.again(&"0".repeat(40), Duration::from_secs(60))?;
+    locked_out(cell).await
+}
+
+async fn revoked(cell: &Cell) -> Outcome {
+    if let Err(why) = cell.person(Deed::Revoke).await {
+        return nothing(why);
+    }
+    locked_out(cell).await
+}
+
+/// The system does not take the token: it is told once, and then left alone.
+async fn locked_out(cell: &Cell) -> Outcome {
     let wrote = announce(cell).await?;
     ensure!(matches!(&wrote, Wrote::NotApplied(why) if trouble(why, &[Trouble::Unauthorized])), wrote);
     let requests = cell.front().requests();

@@ -56,6 +56,8 @@ pub struct Front {
     own: fn(u16) -> Answer,
     /// Whether the reply to a change has a body that could be spoilt.
     bodies: bool,
+    /// How many requests a record is read with.
+    reads: usize,
 }
 
 /// Whatever speaks the server's language.
@@ -74,20 +76,38 @@ impl Front {
     /// In front of the server at this URL; its errors are JSON, and all but GET and HEAD are changes.
     pub async fn before(upstream: &str) -> Front {
         let is_write = |asked: &Asked| !matches!(&*asked.method, "GET" | "HEAD");
-        Front { proxy: Proxy::Http(FaultProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
+        Front {
+            proxy: Proxy::Http(FaultProxy::before(upstream).await),
+            is_write,
+            own: Answer::status,
+            bodies: true,
+            reads: 1,
+        }
     }
 
     /// In front of a NATS server at this address; what is published to a subject that `is_write` is a change.
     #[cfg(feature = "nats")]
     pub async fn before_nats(upstream: &str, is_write: fn(&Asked) -> bool) -> Front {
-        Front { proxy: Proxy::Nats(NatsProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
+        Front {
+            proxy: Proxy::Nats(NatsProxy::before(upstream).await),
+            is_write,
+            own: Answer::status,
+            bodies: true,
+            reads: 1,
+        }
     }
 
     /// In front of a mail server at this address; a mail's text is a change.
     #[cfg(feature = "smtp")]
     pub async fn before_smtp(upstream: &str) -> Front {
         let is_write = |asked: &Asked| asked.method == "TEXT";
-        Front { proxy: Proxy::Smtp(SmtpProxy::before(upstream).await), is_write, own: Answer::status, bodies: true }
+        Front {
+            proxy: Proxy::Smtp(SmtpProxy::before(upstream).await),
+            is_write,
+            own: Answer::status,
+            bodies: true,
+            reads: 1,
+        }
     }
 
     /// Why this happens to nobody who speaks the server's language, if so.
@@ -122,6 +142,11 @@ impl Front {
     #[allow(dead_code, reason = "most products have one")]
     pub fn without_bodies(self) -> Front {
         Front { bodies: false, ..self }
+    }
+
+    /// The same, where a record is read with so many requests: all of them are stale where one is.
+    pub fn with_reads_of(self, reads: usize) -> Front {
+        Front { reads, ..self }
     }
 
     /// The same, where other requests change something.
@@ -170,7 +195,8 @@ impl Front {
             Fault::Torn => Then::Truncate(20),
             Fault::Elsewhere => Then::Answer(Answer::redirect(301, &format!("{}{ELSEWHERE}", self.url()))),
         };
-        proxy.on(self.next(on), then);
+        let times = if matches!(then, Then::Stale) { self.reads } else { 1 };
+        proxy.on(When::any().that(self.meets(on)).times(times), then);
     }
 
     /// This happens right before the next such request reaches the server.
@@ -180,17 +206,12 @@ impl Front {
         what: impl Fn() -> F + Send + Sync + 'static,
     ) {
         match &self.proxy {
-            Proxy::Http(proxy) => proxy.on(self.next(on), Then::meanwhile(what)),
+            Proxy::Http(proxy) => proxy.on(When::any().that(self.meets(on)).times(1), Then::meanwhile(what)),
             #[cfg(feature = "nats")]
             Proxy::Nats(proxy) => proxy.meanwhile(self.meets(on), what),
             #[cfg(feature = "smtp")]
             Proxy::Smtp(_) => drop(what),
         }
-    }
-
-    /// The next request of this kind.
-    fn next(&self, on: On) -> When {
-        When::any().that(self.meets(on)).times(1)
     }
 
     fn meets(&self, on: On) -> impl Fn(&Asked) -> bool + Send + Sync + 'static {

@@ -87,11 +87,12 @@ pub async fn done_by_hand_at_the_moment(cell: &mut Cell) -> Outcome {
     unguarded(cell, guarded, &["state", "evidence"], wrote, truth)
 }
 
-/// What happens at the very moment is either refused, or declared as beyond the protection.
+/// What happens at the very moment is either refused, or declared as beyond the protection. Some of what a product with a race
+/// window declared refuses all the same: a transition that its workflow does not have from the status of that moment.
 fn unguarded(cell: &Cell, guarded: bool, fields: &[&str], wrote: Wrote, truth: Truth) -> Outcome {
     let weak = cell.concurrency() != Some(Concurrency::CompareAndSwap);
     let declared = cell.abilities.unguarded.iter().find(|field| fields.contains(field));
-    ensure!(guarded != (weak || declared.is_some()), wrote, truth, cell.abilities);
+    ensure!(weak || guarded != declared.is_some(), wrote, truth, cell.abilities);
     match declared {
         _ if guarded => Ok(Verdict::Passes),
         Some(field) => {

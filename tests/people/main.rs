@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod prune;
+
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
@@ -13,7 +15,7 @@ use kube::{Client, Config};
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure, parse};
 use releaseclosure::closure::trace;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use support::controlplane::ControlPlane;
@@ -145,7 +147,14 @@ fn closed() -> Value {
 async fn people_wait_read_resolve_and_verify() {
     let plane = ControlPlane::start();
     plane.install_crds();
-    tokio::join!(waiting(&plane), resuming(&plane), uncertain(&plane), forbidden(&plane), verifying(&plane));
+    tokio::join!(
+        waiting(&plane),
+        resuming(&plane),
+        uncertain(&plane),
+        forbidden(&plane),
+        verifying(&plane),
+        prune::pruning(&plane)
+    );
 }
 
 async fn waiting(plane: &ControlPlane) {
@@ -299,15 +308,7 @@ async fn forbidden(plane: &ControlPlane) {
             let bindings = Api::namespaced(world.client.clone(), "forbidden");
             bindings.create(&PostParams::default(), &binding).await.expect("a binding");
         }
-        let request = TokenRequest::default();
-        let token = accounts.create_token_request(name, &PostParams::default(), &request).await.expect("a token");
-        let token = token.status.expect("answered").token;
-        let mut kubeconfig: Value =
-            serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).expect("readable")).expect("YAML");
-        kubeconfig["users"][0]["user"] = json!({ "token": token });
-        let file = plane.kubeconfig().with_file_name(format!("kubeconfig-{name}"));
-        std::fs::write(&file, kubeconfig.to_string()).expect("writable");
-        kubeconfigs.push(file);
+        kubeconfigs.push(kubeconfig_of(plane, &accounts, name).await);
     }
     for verb in ["wait", "packet"] {
         let (code, said) = run(&kubeconfigs[0], &world.words(&[verb, "c"])).await;
@@ -317,6 +318,19 @@ async fn forbidden(plane: &ControlPlane) {
     assert_eq!(code, 0, "{said}");
     let (code, said) = run(&kubeconfigs[1], &world.words(&["resume", "c", "--yes"])).await;
     assert!(code == 1 && said.contains("it takes the role releaseclosure-coordinator"), "{code} {said}");
+}
+
+/// A kubeconfig with the rights of a service account.
+async fn kubeconfig_of(plane: &ControlPlane, accounts: &Api<ServiceAccount>, name: &str) -> PathBuf {
+    let request = TokenRequest::default();
+    let token = accounts.create_token_request(name, &PostParams::default(), &request).await.expect("a token");
+    let token = token.status.expect("answered").token;
+    let mut kubeconfig: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).expect("readable")).expect("YAML");
+    kubeconfig["users"][0]["user"] = json!({ "token": token });
+    let file = plane.kubeconfig().with_file_name(format!("kubeconfig-{name}"));
+    std::fs::write(&file, kubeconfig.to_string()).expect("writable");
+    file
 }
 
 async fn verifying(plane: &ControlPlane) {

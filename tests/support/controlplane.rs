@@ -54,6 +54,8 @@ impl ControlPlane {
     /// Kills a restartable one, leaves it dead for a while, and starts it again.
     pub fn crash(&self, down: Duration) {
         let mut child = self.child();
+        // Its last words are not wanted.
+        let _ = std::fs::remove_file(self.home.join("server.log"));
         child.kill().expect("it runs");
         child.wait().expect("it ends");
         std::thread::sleep(down);
@@ -181,6 +183,8 @@ fn serve(home: &Path, flags: &[String]) -> Child {
     let mut child = Command::new(&binary)
         .args(["serve", "--stdin-lifeline", "--kubeconfig"])
         .arg(home.join("kubeconfig"))
+        .arg("--log")
+        .arg(home.join("server.log"))
         .args(flags)
         .env_remove("KUBECONFIG")
         .stdin(Stdio::piped())
@@ -191,8 +195,21 @@ fn serve(home: &Path, flags: &[String]) -> Child {
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
     let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("READY"));
     assert!(ready, "the control plane did not come up; see {}", home.join("stderr").display());
-    // Whatever it prints from now on is read, so that it never waits for a reader.
-    std::thread::spawn(move || lines.for_each(drop));
+    let log = home.join("server.log");
+    // Whatever it prints from now on is read, so that it never waits for a reader. It says when it stops because it was
+    // told to; where it ends without a word, every test that comes after fails, and its last words say why.
+    std::thread::spawn(move || {
+        let told = lines.any(|line| line.is_ok_and(|line| line.starts_with("STOPPING")));
+        if !told && let Ok(text) = std::fs::read_to_string(&log) {
+            let last: Vec<&str> = text.lines().rev().take(5).collect();
+            // Not by `eprintln!`, which a test that has passed keeps to itself.
+            let mut stderr = std::io::stderr().lock();
+            let _ = writeln!(stderr, "the control plane ended unasked, or was killed; the end of its log:");
+            for line in last.iter().rev() {
+                let _ = writeln!(stderr, "  {}", line.chars().take(1000).collect::<String>());
+            }
+        }
+    });
     child
 }
 

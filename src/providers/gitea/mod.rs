@@ -16,7 +16,7 @@ pub use rows::allow_list;
 
 use super::issues::Issue;
 use super::limits::{Entered, Limits};
-use super::rest::client::{Condition, Reader, Success, Writer};
+use super::rest::client::{Reader, Success, Turn, Writer};
 use super::rest::reply::Came;
 use super::rest::table::{Fill, Row};
 use super::rest::{self, Dialect};
@@ -252,27 +252,25 @@ impl Records {
         permit: Permit,
         view: View<R>,
     ) -> WriteReply<R> {
-        let Sources { reader, gitea } = &*self.sources;
+        let gitea = &self.sources.gitea;
         let id = Fill::Text(order.record());
         let fills = self.sources.fills(&[("id", id)]).filter(|_| is_id(order.record()));
         let Some(request) = fills.and_then(|fills| look.request(&fills)) else { return WriteReply::Refused };
-        let read = {
-            let mut entered = match reader.enter(Some(&permit)).await {
-                Ok(entered) => entered,
-                Err(held_back) => return WriteReply::NotApplied(held_back),
-            };
-            match reader.get(&mut entered, request, |reply| wire::issue(&reply.body).ok()).await {
-                Came::Success(read) => read,
-                Came::Problem(404 | 410) => return WriteReply::Gone,
-                Came::Problem(_) => return WriteReply::NotApplied(Trouble::NotUnderstood.into()),
-                Came::Failure(failure) => return WriteReply::NotApplied(failure.why),
-            }
+        let mut turn = match self.writer.turn(permit) {
+            Ok(turn) => turn,
+            Err(held_back) => return WriteReply::NotApplied(held_back),
+        };
+        let read = match turn.get(request, |reply| wire::issue(&reply.body).ok()).await {
+            Came::Success(read) => read,
+            Came::Problem(404 | 410) => return WriteReply::Gone,
+            Came::Problem(_) => return WriteReply::NotApplied(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => return WriteReply::NotApplied(failure.why),
         };
         if order.revision() != Some(&read.revision) {
             return WriteReply::Conflict;
         }
         if matches!(order.change(), Change::Close | Change::Clear) {
-            match self.depends_on_open(id, &permit).await {
+            match self.depends_on_open(id, &mut turn).await {
                 Ok(false) => {}
                 Ok(true) => return WriteReply::Refused,
                 Err(why) => return WriteReply::NotApplied(why),
@@ -290,7 +288,7 @@ impl Records {
             let read = wire::issue(&reply.body).ok().filter(|_| matches!(reply.status, 200 | 201))?;
             Some((view(&read.issue, &gitea.headings), read.revision))
         };
-        match self.writer.write(permit, request, Condition::None, understand).await {
+        match turn.change(request, understand).await.0 {
             // 412 is no precondition here: the issue depends on another one that is open.
             Came::Problem(412) => WriteReply::Refused,
             came => came.write_reply(),
@@ -299,11 +297,10 @@ impl Records {
 
     /// Whether the issue depends on another one that is open. Asked before it is closed, since Gitea changes the text, our mark
     /// with it, before it finds that it does not close the issue.
-    async fn depends_on_open(&self, id: Fill<'_>, permit: &Permit) -> Result<bool, Unreachable> {
+    async fn depends_on_open(&self, id: Fill<'_>, turn: &mut Turn<'_>) -> Result<bool, Unreachable> {
         let request = self.sources.fills(&[("id", id)]).and_then(|fills| rows::DEPENDENCIES.request(&fills));
         let Some(request) = request else { return Err(Trouble::NotUnderstood.into()) };
-        let mut entered = self.sources.reader.enter(Some(permit)).await?;
-        match self.sources.reader.get(&mut entered, request, |reply| wire::any_open(&reply.body).ok()).await {
+        match turn.get(request, |reply| wire::any_open(&reply.body).ok()).await {
             Came::Success(open) => Ok(open),
             // The repository has dependencies turned off.
             Came::Problem(404) => Ok(false),

@@ -19,7 +19,7 @@ mod wire;
 pub use rows::allow_list;
 
 use super::limits::{Entered, Limits};
-use super::rest::client::{Condition, Reader, Success, Writer};
+use super::rest::client::{Reader, Success, Writer};
 use super::rest::particulars::{Credentials, Particulars, Throttle};
 use super::rest::reply::Came;
 use super::rest::table::{Fill, Request, Row};
@@ -34,7 +34,6 @@ use app::Tokens;
 use async_trait::async_trait;
 use sources::{Missed, Sources, View};
 use std::sync::Arc;
-use tokio::time::timeout_at;
 use wire::Comment;
 
 static DIALECT: Dialect =
@@ -121,34 +120,25 @@ impl Tracker for Records {
 
     async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord> {
         let Some((request, shows)) = self.addition(&order) else { return WriteReply::Refused };
-        let Sources { reader, .. } = &*self.sources;
-        let deadline = {
-            let mut entered = match reader.enter(Some(&permit)).await {
-                Ok(entered) => entered,
-                Err(held_back) => return WriteReply::NotApplied(held_back),
-            };
-            let read = match self.sources.issue(&mut entered, &rows::RELEASE, order.record()).await {
-                Ok(read) => read,
-                Err(missed) => return unread(missed),
-            };
-            match self.sources.with_evidence(&mut entered, read, None).await {
-                Ok((_, revision)) if order.revision() == Some(&revision) => entered.deadline(),
-                Ok(_) => return WriteReply::Conflict,
-                Err(missed) => return unread(missed),
-            }
+        let mut turn = match self.writer.turn(permit) {
+            Ok(turn) => turn,
+            Err(held_back) => return WriteReply::NotApplied(held_back),
         };
-        let (added, entered) = self.writer.write_by(deadline, permit, request, Condition::None, shows).await;
-        let (added, mut entered) = match (outcome(added), entered) {
-            (Ok(added), Some(entered)) => (added, entered),
-            (Ok(_), None) => return WriteReply::Unknown(Trouble::HeldBack.into()),
-            (Err(reply), _) => return reply,
+        match self.look(turn.place(), order.record(), None).await {
+            Ok((_, revision)) if order.revision() == Some(&revision) => {}
+            Ok(_) => return WriteReply::Conflict,
+            Err(missed) => return unread(missed),
+        }
+        let (added, mut after) = turn.change(request, shows).await;
+        let added = match outcome(added) {
+            Ok(added) => added,
+            Err(reply) => return reply,
         };
         // What was answered is the label, or the comment. The record is read again, in what time is left.
-        match timeout_at(deadline, self.again(&mut entered, order.record(), added)).await {
-            Ok(Ok((record, revision))) => WriteReply::Answered(record, revision),
-            Ok(Err(Missed::Unreachable(why))) => WriteReply::Unknown(why),
-            Ok(Err(Missed::Missing | Missed::Ambiguous(_))) => WriteReply::Unknown(Trouble::NotUnderstood.into()),
-            Err(_) => WriteReply::Unknown(Trouble::Unavailable.into()),
+        match self.look(after.place(), order.record(), added).await {
+            Ok((record, revision)) => WriteReply::Answered(record, revision),
+            Err(Missed::Unreachable(why)) => WriteReply::Unknown(why),
+            Err(Missed::Missing | Missed::Ambiguous(_)) => WriteReply::Unknown(Trouble::NotUnderstood.into()),
         }
     }
 }
@@ -186,8 +176,8 @@ impl Records {
         }
     }
 
-    /// The tracker record once more, with a comment that is known to be there.
-    async fn again(
+    /// The tracker record now, with a comment that is known to be there.
+    async fn look(
         &self,
         entered: &mut Entered<'_>,
         id: &str,
@@ -208,22 +198,20 @@ impl Records {
         let id = Some(order.record()).filter(|id| is_id(id));
         let request = id.and_then(|id| self.sources.request(change, &[("id", Fill::Text(id))]));
         let Some(request) = request else { return WriteReply::Refused };
-        let deadline = {
-            let mut entered = match self.sources.reader.enter(Some(&permit)).await {
-                Ok(entered) => entered,
-                Err(held_back) => return WriteReply::NotApplied(held_back),
-            };
-            match self.sources.issue(&mut entered, look, order.record()).await {
-                Ok(read) if order.revision() == Some(&read.revision) => entered.deadline(),
-                Ok(_) => return WriteReply::Conflict,
-                Err(missed) => return unread(missed),
-            }
+        let mut turn = match self.writer.turn(permit) {
+            Ok(turn) => turn,
+            Err(held_back) => return WriteReply::NotApplied(held_back),
         };
+        match self.sources.issue(turn.place(), look, order.record()).await {
+            Ok(read) if order.revision() == Some(&read.revision) => {}
+            Ok(_) => return WriteReply::Conflict,
+            Err(missed) => return unread(missed),
+        }
         let shows = |reply: Success| {
             let read = wire::issue(&reply.body).ok().filter(|_| reply.status == 200)?;
             Some((view(&read, &self.sources.github.headings), read.revision))
         };
-        match outcome(self.writer.write_by(deadline, permit, request, Condition::None, shows).await.0) {
+        match outcome(turn.change(request, shows).await.0) {
             Ok((record, revision)) => WriteReply::Answered(record, revision),
             Err(reply) => reply,
         }

@@ -25,10 +25,11 @@ use crate::closure::snapshot::{
     BundleRecord, ChecklistRecord, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Trouble,
 };
 use crate::roles::{
-    Abilities, AnnounceReply, Archive, Checklist, Concurrency, Connected, Governance, HandoffSighting, Intake, Permit,
-    Probe, Prober, ReviewQueue, Subject, Tracker, WriteReply,
+    Abilities, AnnounceReply, Archive, Checklist, Concurrency, Connected, Governance, HandoffSighting, Intake, Listed,
+    Permit, Probe, Prober, ReviewQueue, Subject, Tracker, WriteReply,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// An identifier that no closure uses, for probes.
@@ -76,6 +77,7 @@ fn roles(settings: &Settings, delivery: Delivery, (reader, writer, gate): (Reade
         tracker: Some(records.clone()),
         queue: Some(records.clone()),
         intake: Some(records.clone()),
+        events: None,
         follow_up: Some(records),
         prober: sources,
     }
@@ -100,6 +102,29 @@ impl Governance for Sources {
         let id = subject.record.filter(|id| is_id(id));
         let request = id.and_then(|id| rows::REVIEW.request(&[("id", Fill::Text(id))]));
         read(&self.reader, request, held, |reply| Some((wire::review(&reply.body).ok()?, any_revision(&reply)))).await
+    }
+
+    async fn accepted(&self, state: &str, after: Timestamp, cursor: Option<&str>) -> Listed {
+        let time = after.to_string();
+        let mut fills = vec![("state", Fill::Text(state)), ("time", Fill::Text(&time))];
+        let request = match cursor {
+            None => rows::REVIEWS.request(&fills),
+            Some(cursor) => {
+                fills.push(("cursor", Fill::Text(cursor)));
+                rows::REVIEWS_FROM.request(&fills)
+            }
+        };
+        let Some(request) = request else { return Listed::Unreachable(Trouble::NotUnderstood.into()) };
+        let mut entered = match self.reader.enter(None).await {
+            Ok(entered) => entered,
+            Err(held_back) => return Listed::Unreachable(held_back),
+        };
+        match self.reader.get(&mut entered, request, |reply| wire::reviews(&reply.body).ok()).await {
+            Came::Success(page) => Listed::Page(page),
+            Came::Problem(404 | 405) => Listed::NotOffered,
+            Came::Problem(_) => Listed::Unreachable(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Listed::Unreachable(failure.why),
+        }
     }
 }
 

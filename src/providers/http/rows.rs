@@ -1,5 +1,5 @@
-//! The allow-list of the contract, version 1: sixteen pairs of method and path template; two of them with two body
-//! templates. No row writes to `/reviews` or `/bundles`, and none names a deployment.
+//! The allow-list of the contract, version 1: sixteen pairs of method and path; two of them with two body
+//! templates, and the list of reviews with and without a cursor. No row writes to `/reviews` or `/bundles`, and none names a deployment.
 
 use crate::closure::ids::System;
 use crate::providers::meter::Verb;
@@ -8,7 +8,8 @@ use crate::providers::rest::table::{Row, table};
 #[rustfmt::skip]
 table! {
     REVIEW: Governance Get "/reviews/{id}" "", "read the decision";
-    REVIEW_FEED: Governance Get "/reviews?state={state}&acceptedAfter={time}&cursor={cursor}" "", "for feeds";
+    REVIEWS: Governance Get "/reviews?state={state}&acceptedAfter={time}" "", "for feeds: what was accepted";
+    REVIEWS_FROM: Governance Get "/reviews?state={state}&acceptedAfter={time}&cursor={cursor}" "", "for feeds: the next page";
     BUNDLE: Archive Get "/bundles/{bundle}" "", "read what the archive holds";
     CHECKLIST: Checklist Get "/checklists/{id}" "", "read it";
     CHECKLISTS_OF: Checklist Get "/checklists?release={release}&reviewVersion={reviewVersion}" "", "find it";

@@ -9,6 +9,7 @@ use crate::closure::snapshot::{
     ReleaseRef, ReviewRecord, TrackerRecord,
 };
 use crate::providers::rest::json::{NotTheContract, Object, parse};
+use crate::roles::{ListedReview, ReviewPage};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -20,6 +21,9 @@ pub(super) const TEXT_MAX: usize = 256;
 pub(super) const URL_MAX: usize = 2048;
 /// Longest closure key on a marker, in bytes: three identifiers and two `@`, of whomever.
 pub(super) const KEY_MAX: usize = 512;
+
+/// Longest cursor of a list, in bytes: a feed's status keeps one.
+const CURSOR_MAX: usize = 512;
 
 type Understood<T> = Result<T, NotTheContract>;
 
@@ -307,6 +311,31 @@ pub(super) fn listed(body: &[u8]) -> Understood<Vec<String>> {
     }
     let Listing { items } = parse(body)?;
     entries(items)?.into_iter().map(|Object(item)| id(item.id)).collect()
+}
+
+/// `{items: […], next}`, of which only the identifiers and versions are read: the record itself is read one by one.
+pub(super) fn reviews(body: &[u8]) -> Understood<ReviewPage> {
+    #[derive(Deserialize)]
+    struct ItemWire {
+        id: String,
+        version: String,
+    }
+    #[derive(Deserialize)]
+    struct PageWire {
+        items: Vec<Object<ItemWire>>,
+        next: Option<String>,
+    }
+    let PageWire { items, next } = parse(body)?;
+    let reviews = entries(items)?
+        .into_iter()
+        .map(|Object(ItemWire { id: review, version })| Ok(ListedReview { id: id(review)?, version: id(version)? }));
+    let is_cursor = |cursor: &String| {
+        (1..=CURSOR_MAX).contains(&cursor.len()) && cursor.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if !next.as_ref().is_none_or(is_cursor) {
+        return Err(NotTheContract);
+    }
+    Ok(ReviewPage { reviews: reviews.collect::<Understood<_>>()?, next })
 }
 
 /// `{key, receivedAt}`, of which the key must be the one that was asked for.

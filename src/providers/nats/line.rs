@@ -57,6 +57,8 @@ pub(super) struct Reply {
     /// A status in place of a message: 503, nobody listens there.
     pub(super) status: Option<u16>,
     pub(super) body: Vec<u8>,
+    /// The subject that it wants to be replied to on, where it names one.
+    pub(super) reply_to: Option<String>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -200,7 +202,8 @@ impl Line {
             "-ERR" => Ok(Said::Error(denial(rest))),
             "MSG" => {
                 let [_, size] = sizes(rest, 1)?;
-                Ok(Said::Message(Reply { status: None, body: self.body(size).await? }))
+                let reply_to = reply_to(rest, 1);
+                Ok(Said::Message(Reply { status: None, body: self.body(size).await?, reply_to }))
             }
             "HMSG" => {
                 let [head, size] = sizes(rest, 2)?;
@@ -209,7 +212,8 @@ impl Line {
                     return Err(Trouble::NotUnderstood);
                 }
                 let body = head_and_body.split_off(head);
-                Ok(Said::Message(Reply { status: status(&head_and_body), body }))
+                let reply_to = reply_to(rest, 2);
+                Ok(Said::Message(Reply { status: status(&head_and_body), body, reply_to }))
             }
             _ => Err(Trouble::NotUnderstood),
         }
@@ -264,6 +268,12 @@ fn sizes(rest: &str, numbers: usize) -> Result<[usize; 2], Trouble> {
     first.zip(size(1)).map(|(first, last)| [first, last]).ok_or(Trouble::NotUnderstood)
 }
 
+/// The subject to reply to in a message's line, which stands before the sizes.
+fn reply_to(rest: &str, numbers: usize) -> Option<String> {
+    let words: Vec<&str> = rest.split_ascii_whitespace().collect();
+    (words.len() == 3 + numbers).then(|| words.get(2).map(|word| (*word).to_owned())).flatten()
+}
+
 /// The status of a head: `NATS/1.0 503` and what may follow.
 fn status(head: &[u8]) -> Option<u16> {
     let line = head.split(|byte| *byte == b'\r').next()?;
@@ -297,6 +307,8 @@ mod tests {
         for (bad, numbers) in [("", 1), ("5", 1), ("a 5", 1), ("a 1 x", 1), ("a 1 -5", 1), ("a 1 x 5", 2)] {
             assert_eq!(sizes(bad, numbers), Err(Trouble::NotUnderstood), "{bad}");
         }
+        assert_eq!((reply_to("a 1 reply 5", 1), reply_to("a 1 5", 1)), (Some("reply".to_owned()), None));
+        assert_eq!((reply_to("a 1 reply 3 5", 2), reply_to("a 1 3 5", 2)), (Some("reply".to_owned()), None));
         assert_eq!(status(b"NATS/1.0 503\r\n\r\n"), Some(503));
         assert_eq!(status(b"NATS/1.0\r\nA: b\r\n\r\n"), None);
     }

@@ -7,9 +7,12 @@
 //! **Queue:** an entry is the last message of a subject, as in a key-value bucket. It is cleared by publishing it anew with its
 //! state and our marker changed, on the condition that the subject's last message is still the one that was verified.
 //!
+//! **Events:** for feeds, the messages of a durable consumer, one at a time, each handed out again until it is settled (`events`).
+//!
 //! **What it costs:** a connection for each request (see `line`). Clearing reads the entry once more, for what else it holds;
 //! an announcement that finds one there reads that one, to see whether it is the same.
 
+mod events;
 mod line;
 mod login;
 mod probe;
@@ -28,8 +31,8 @@ use crate::closure::ids::is_id;
 use crate::closure::snapshot::{Marking, Observation, Progress, QueueRecord, Revision, Trouble};
 use crate::products::Nats;
 use crate::roles::{
-    AnnounceReply, Connected, FollowUp, HaltNotice, HandoffSighting, Intake, Permit, Probe, Prober, ReviewQueue,
-    Subject, WriteReply,
+    AnnounceReply, Connected, Events, FollowUp, HaltNotice, HandoffSighting, Intake, Permit, Probe, Prober,
+    ReviewQueue, Subject, WriteReply,
 };
 use async_trait::async_trait;
 use line::{Reply, Server, Silence};
@@ -73,6 +76,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     Ok(Connected {
         queue: nats.queue.is_some().then(|| system.clone() as Arc<dyn ReviewQueue>),
         intake: nats.intake.is_some().then(|| system.clone() as Arc<dyn Intake>),
+        events: nats.events.is_some().then(|| system.clone() as Arc<dyn Events>),
         follow_up: nats.intake.is_some().then(|| system.clone() as Arc<dyn FollowUp>),
         ..Connected::without_roles(limits, system)
     })
@@ -179,14 +183,26 @@ impl JetStream {
         probe: bool,
         understand: impl FnOnce(&Reply) -> Came<T>,
     ) -> (Came<T>, Option<Silence>) {
+        // A status in place of a message is an answer of consumers alone.
+        let message = |reply: &Reply| if reply.status.is_none() { understand(reply) } else { not_the_contract() };
+        self.converse(request, deadline, probe, message).await
+    }
+
+    /// The same, with the statuses that a server says in place of a message.
+    async fn converse<T>(
+        &self,
+        request: Request,
+        deadline: Instant,
+        probe: bool,
+        understand: impl FnOnce(&Reply) -> Came<T>,
+    ) -> (Came<T>, Option<Silence>) {
         let (about, began) = ((request.verb(), request.record()), Instant::now());
         let conversation = self.server.converse(move |inbox| request.into_bytes(inbox));
         let mut silence = None;
         let came = match tokio::time::timeout_at(deadline, conversation).await {
             // Nobody listens to the subject: it reached no one.
             Ok(Ok(Reply { status: Some(503), .. })) => Came::Failure(failure(Fate::NotSent, Trouble::Unavailable)),
-            Ok(Ok(reply)) if reply.status.is_none() => understand(&reply),
-            Ok(Ok(_)) => not_the_contract(),
+            Ok(Ok(reply)) => understand(&reply),
             Ok(Err(why)) => {
                 silence = Some(why);
                 Came::Failure(match why {

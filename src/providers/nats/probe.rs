@@ -54,7 +54,7 @@ fn misfit(stream: &Stream, names: &Names, subject: &str, kept_for: Option<Durati
 
 impl JetStream {
     /// One request of a probe.
-    async fn look<T>(
+    pub(super) async fn look<T>(
         &self,
         row: &Row,
         fills: &[(&str, &str)],
@@ -83,6 +83,9 @@ impl JetStream {
     }
 
     async fn found(&self, system: System) -> Result<(), Probe> {
+        if system == System::Governance {
+            return self.consumer_fits().await;
+        }
         let (rows, names, stream, prefix, kept_for) = match (system, &self.nats.queue, &self.nats.intake) {
             (System::Queue, Some(queue), _) => {
                 ((&rows::QUEUE_STREAM, &rows::QUEUE_PROBE), QUEUE, &queue.stream, &queue.subject_prefix, None)
@@ -97,7 +100,12 @@ impl JetStream {
             (System::Intake, _, None) => {
                 return Err(unfit("nats.intake", "is missing: say its stream and subjectPrefix"));
             }
-            _ => return Err(unfit("allowedRoles", "may only be Queue and Intake for this product")),
+            _ => {
+                return Err(unfit(
+                    "allowedRoles",
+                    "may only be Queue, Intake and (for events) Governance for this product",
+                ));
+            }
         };
         let fills = [("stream", stream.as_str()), ("prefix", prefix.as_str())];
         let denied = "is of a user who may not ask about the stream: allow to publish to $JS.API.STREAM.INFO.<stream>";
@@ -134,11 +142,13 @@ impl JetStream {
 impl Prober for JetStream {
     async fn probe(&self, system: System) -> Probe {
         // A connection is probed in one of its roles, and each has a stream of its own.
-        let other = match system {
-            System::Queue => self.nats.intake.is_some().then_some(System::Intake),
-            _ => self.nats.queue.is_some().then_some(System::Queue),
-        };
-        for system in [Some(system), other].into_iter().flatten() {
+        let all = [
+            (System::Governance, self.nats.events.is_some()),
+            (System::Queue, self.nats.queue.is_some()),
+            (System::Intake, self.nats.intake.is_some()),
+        ];
+        let others = all.into_iter().filter(|(other, is_given)| *is_given && *other != system);
+        for system in std::iter::once(system).chain(others.map(|(other, _)| other)) {
             if let Err(found) = self.found(system).await {
                 return found;
             }

@@ -42,6 +42,11 @@ macro_rules! table {
 
 #[rustfmt::skip]
 table! {
+    EVENTS_CONSUMER: Governance Get "$JS.API.CONSUMER.INFO.{stream}.{consumer}" &[], "", "see that the consumer fits";
+    NEXT_EVENT: Governance Get "$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}" &[], r#"{"batch":1,"no_wait":true}"#,
+        "for feeds: the next event";
+    SETTLE_EVENT: Governance Post "$JS.ACK.{receipt}" &[], "+ACK or +TERM",
+        "for feeds: its closure is there, or there will be none";
     QUEUE_STREAM: Queue Get "$JS.API.STREAM.INFO.{stream}" &[], "", "see that the stream fits";
     QUEUE_PROBE: Queue Patch "{prefix}.releaseclosure-probe" &[("Nats-Expected-Stream", NO_STREAM)], "",
         "see that the user may publish: such a message is always refused";
@@ -198,6 +203,9 @@ mod tests {
         assert_eq!(
             subjects,
             [
+                "governance $JS.API.CONSUMER.INFO.{stream}.{consumer}",
+                "governance $JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
+                "governance $JS.ACK.{receipt}",
                 "queue $JS.API.STREAM.INFO.{stream}",
                 "queue {prefix}.releaseclosure-probe",
                 "queue $JS.API.STREAM.MSG.GET.{stream}",

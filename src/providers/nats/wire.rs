@@ -30,6 +30,8 @@ impl Fault {
     pub(super) const NO_STREAM: u32 = 10_059;
     /// There is no such message.
     pub(super) const NO_MESSAGE: u32 = 10_037;
+    /// The consumer is not there.
+    pub(super) const NO_CONSUMER: u32 = 10_014;
     /// The message is for another stream.
     pub(super) const OTHER_STREAM: u32 = 10_060;
 
@@ -83,6 +85,32 @@ fn is_deletion(headers: &[u8]) -> bool {
         (name.eq_ignore_ascii_case("KV-Operation") && matches!(value.trim(), "DEL" | "PURGE"))
             || name.eq_ignore_ascii_case("Nats-Marker-Reason")
     })
+}
+
+/// A consumer, as far as it matters to a feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Consumer {
+    pub(super) durable_name: String,
+    pub(super) ack_policy: String,
+    pub(super) deliver_subject: String,
+}
+
+/// Reads the reply to a request for a consumer.
+///
+/// # Errors
+/// It is none. Else the outcome is the consumer, or why there is none.
+pub(super) fn consumer(body: &[u8]) -> Result<Result<Consumer, Fault>, NotTheContract> {
+    #[derive(Deserialize)]
+    struct Reply {
+        config: Option<Object<Consumer>>,
+        error: Option<Object<Fault>>,
+    }
+    match parse(body)? {
+        Reply { config: Some(Object(consumer)), error: None } => Ok(Ok(consumer)),
+        Reply { config: None, error: Some(Object(fault)) } => Ok(Err(fault)),
+        Reply { .. } => Err(NotTheContract),
+    }
 }
 
 /// What a stream said to a message that was published to it.

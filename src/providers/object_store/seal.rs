@@ -28,7 +28,7 @@ pub(super) struct Signature {
 }
 
 impl Seal for Signature {
-    fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, now: Timestamp) -> Option<Url> {
+    fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, _body: &[u8], now: Timestamp) -> Option<Url> {
         let method = match verb {
             Verb::Get => Method::Get,
             Verb::Head => Method::Head,
@@ -70,7 +70,14 @@ impl SharedAccess {
 }
 
 impl Seal for SharedAccess {
-    fn seal(&self, _verb: Verb, mut address: Url, headers: &mut HeaderMap, _now: Timestamp) -> Option<Url> {
+    fn seal(
+        &self,
+        _verb: Verb,
+        mut address: Url,
+        headers: &mut HeaderMap,
+        _body: &[u8],
+        _now: Timestamp,
+    ) -> Option<Url> {
         let (name, version) = AZURE_VERSION;
         headers.insert(name, version);
         address.set_query(Some(self.query.expose_secret()));

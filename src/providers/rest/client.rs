@@ -1,6 +1,7 @@
 //! The requests of a connection: what they have in common, what their replies say, and what the limits learn from them.
 //!
-//! [`Reader`] has `get` and nothing else; governance, archive and every other read go through it. [`Writer`] takes a
+//! [`Reader`] sends what changes nothing: GET, HEAD, and a POST whose row says that it asks; governance, archive and every other
+//! read go through it. [`Writer`] takes a
 //! [`Permit`] by value for each change. Both send [`Request`]s only, which the allow-list alone makes.
 //!
 //! **Guarantees:** one request per call; where credentials have to be fetched, one more to fetch them, and a read that was refused
@@ -9,9 +10,11 @@
 
 mod attributes;
 mod login;
+mod raw;
 mod turn;
 
 pub(in crate::providers) use login::Login;
+pub(in crate::providers) use turn::{Call, Look, Turn};
 
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};
@@ -113,6 +116,7 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
     if let Some(token) = &settings.token {
         match dialect.token {
             Shown::Bearer => headers.insert(AUTHORIZATION, bearer(token)?),
+            Shown::Basic => headers.insert(AUTHORIZATION, basic(token)?),
             Shown::Header(name) => headers.insert(HeaderName::from_static(name), secret("", token)?),
         };
     }
@@ -121,6 +125,11 @@ pub(in crate::providers) fn headers(settings: &Settings, dialect: &Dialect) -> R
 
 pub(in crate::providers) fn bearer(token: &SecretString) -> Result<HeaderValue, Refused> {
     secret("Bearer ", token)
+}
+
+/// A user's name and password, which are in Base64 already.
+pub(in crate::providers) fn basic(token: &SecretString) -> Result<HeaderValue, Refused> {
+    secret("Basic ", token)
 }
 
 fn secret(prefix: &str, token: &SecretString) -> Result<HeaderValue, Refused> {
@@ -206,31 +215,10 @@ impl Writer {
         condition: Condition<'_>,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        let deadline = Instant::now() + self.0.limits.timeout();
-        self.write_by(deadline, permit, request, condition, understand).await.0
-    }
-
-    /// Likewise, to be over by the deadline of the call that it is a part of. The place is handed back, for a look at what was
-    /// changed: whoever gave it up would have to wait behind others for another.
-    pub(in crate::providers) async fn write_by<T>(
-        &self,
-        deadline: Instant,
-        permit: Permit,
-        request: Request,
-        condition: Condition<'_>,
-        understand: impl FnOnce(Success) -> Option<T>,
-    ) -> (Came<T>, Option<Entered<'_>>) {
-        let not_sent = |held_back| Came::Failure(Failure { fate: Fate::NotSent, why: held_back });
-        let mut entered = match self.0.limits.enter_with(permit) {
-            Ok(entered) => entered,
-            Err(held_back) => return (not_sent(held_back), None),
-        };
-        if let Err(held_back) = entered.may_send() {
-            return (not_sent(held_back), None);
+        match self.turn(permit) {
+            Ok(turn) => turn.change_if(condition, request, understand).await.0,
+            Err(held_back) => Came::Failure(Failure { fate: Fate::NotSent, why: held_back }),
         }
-        let deadline = deadline.min(entered.deadline());
-        let came = self.0.exchange(request, condition, deadline, false, understand).await;
-        (came, Some(entered))
     }
 }
 
@@ -242,7 +230,7 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        if request.verb() != Verb::Get {
+        if !request.reads() || request.verb() == Verb::Head {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
         let understand = |reply: Success| if reply.status == 200 { understand(reply) } else { None };
@@ -270,41 +258,6 @@ impl Wire {
         };
         self.limits.learn(about, probe, began, &came);
         came
-    }
-
-    /// Sends one request that reads, and leaves what came to somebody who knows the product.
-    async fn ask<T>(
-        &self,
-        request: Request,
-        deadline: Instant,
-        probe: bool,
-        understand: impl FnOnce(Raw) -> Came<T>,
-    ) -> Came<T> {
-        let (about, began) = ((request.verb(), request.record()), Instant::now());
-        if !matches!(about.0, Verb::Get | Verb::Head) {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        }
-        let Some(prepared) = self.prepare(&request, Condition::None) else {
-            return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
-        };
-        let came = match tokio::time::timeout_at(deadline, self.hear(prepared)).await {
-            Ok(Ok(raw)) => understand(raw),
-            Ok(Err(failure)) => Came::Failure(failure),
-            Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
-        };
-        self.limits.learn(about, probe, began, &came);
-        came
-    }
-
-    async fn hear(&self, request: Outgoing) -> Result<Raw, Failure> {
-        let bodiless = request.verb() == Verb::Head;
-        let Incoming { status, headers, length, body } =
-            self.transport.send(request).await.map_err(|fate| match fate {
-                NoReply::NotSent => Failure::not_sent(Trouble::Unavailable),
-                NoReply::Unknown => Failure::unknown(Trouble::Unavailable),
-            })?;
-        let body = if bodiless { Vec::new() } else { whole(length, body).await.map_err(Failure::unknown)? };
-        Ok(Raw { status, retry_after: self.retry_after(&headers), headers, body })
     }
 
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
@@ -391,10 +344,16 @@ impl Wire {
             let (own, why) = (media == self.dialect.errors, Unreachable { trouble, retry_after });
             return Came::Failure(Failure { fate: Fate::Said(status, own), why });
         }
+        let success = (200..300).contains(&status);
+        if !success && self.dialect.refuses_in_words && !encoded {
+            return match whole(length, body).await {
+                Ok(body) => self.refused_in_words(status, media, &body, retry_after),
+                Err(trouble) => Came::Failure(Failure::unknown(trouble)),
+            };
+        }
         if let Some(failure) = reply::by_status(status, media, self.dialect, retry_after) {
             return Came::Failure(failure);
         }
-        let success = (200..300).contains(&status);
         if self.dialect.says_all_in_status {
             return if success {
                 Came::Success(Success { status, etag: None, body: Vec::new() })

@@ -34,6 +34,8 @@ use transport::Transport;
 pub(super) enum Shown {
     /// `Authorization: Bearer TOKEN`
     Bearer,
+    /// `Authorization: Basic TOKEN`, where the token is a user's name and password in Base64.
+    Basic,
     /// A header of the product's own, in lower case, that holds the token alone.
     Header(&'static str),
 }
@@ -54,6 +56,8 @@ pub(super) struct Dialect {
     pub(super) token: Shown,
     /// Whether a reply's status says all there is to say: its body is then not read, whatever it is.
     pub(super) says_all_in_status: bool,
+    /// Whether a refusal's body says more than its status, of whatever type it is.
+    pub(super) refuses_in_words: bool,
     /// The status that a reply with this body stands for: of a product that says in the body what went wrong.
     pub(super) really: fn(u16, &[u8]) -> u16,
 }
@@ -68,6 +72,7 @@ impl Dialect {
         is_own: json::is_object,
         token: Shown::Bearer,
         says_all_in_status: false,
+        refuses_in_words: false,
         really: |status, _| status,
     };
 }

@@ -118,7 +118,7 @@ impl Failure {
 /// The media types that mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::providers) enum Media {
-    /// `application/json`
+    /// `application/json`, also by Amazon's own name
     Json,
     /// `application/problem+json`
     Problem,
@@ -131,7 +131,8 @@ impl Media {
     pub(in crate::providers) fn of(content_type: Option<&[u8]>) -> Media {
         let whole = content_type.unwrap_or_default();
         let bare = whole.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if bare.eq_ignore_ascii_case(b"application/json") {
+        let json: [&[u8]; 2] = [b"application/json", b"application/x-amz-json-1.0"];
+        if json.iter().any(|json| bare.eq_ignore_ascii_case(json)) {
             Media::Json
         } else if bare.eq_ignore_ascii_case(b"application/problem+json") {
             Media::Problem

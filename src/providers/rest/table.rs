@@ -23,12 +23,17 @@ pub struct Row {
     body: &'static str,
     /// What it is for, for people.
     purpose: &'static str,
+    /// Whether it changes nothing although it is a POST: of a product that takes its questions so.
+    asks: bool,
 }
+
+/// Longest query that a system may write, in bytes.
+const QUERY_MAX: usize = 2048;
 
 /// A product's whole table: each row by its name, and all of them.
 macro_rules! table {
-    ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal;)*) => {
-        $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose);)*
+    ($($name:ident: $system:ident $verb:ident $path:tt $body:tt, $purpose:literal $(, $asks:ident)?;)*) => {
+        $(pub(super) static $name: Row = Row::new(System::$system, Verb::$verb, $path, $body, $purpose)$(.$asks())?;)*
 
         /// Every row.
         static TABLE: &[&Row] = &[$(&$name),*];
@@ -38,7 +43,7 @@ pub(in crate::providers) use table;
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { system, verb, path, body, purpose } = self;
+        let Row { system, verb, path, body, purpose, asks: _ } = self;
         write!(f, "{:<11}{:<6}{path}   # {purpose}", system.as_str(), verb.as_str())?;
         if body.is_empty() { Ok(()) } else { write!(f, "\n{:17}{body}", "") }
     }
@@ -52,6 +57,8 @@ pub(in crate::providers) enum Fill<'a> {
     Maybe(Option<&'a str>),
     /// Segments with slashes between them, none of them empty.
     Path(&'a str),
+    /// Names and values of a query, as a system wrote them that says where its list goes on.
+    Query(&'a str),
     Number(u64),
     /// Other people's links, each as it was read.
     Others(&'a [EvidenceLink]),
@@ -65,9 +72,14 @@ pub(in crate::providers) struct Request {
     path: String,
     body: Vec<u8>,
     record: u64,
+    reads: bool,
 }
 
 impl Request {
+    /// Whether it changes nothing.
+    pub(in crate::providers) fn reads(&self) -> bool {
+        self.reads
+    }
     pub(in crate::providers) fn verb(&self) -> Verb {
         self.verb
     }
@@ -94,7 +106,12 @@ impl Row {
         body: &'static str,
         purpose: &'static str,
     ) -> Row {
-        Row { system, verb, path, body, purpose }
+        Row { system, verb, path, body, purpose, asks: false }
+    }
+
+    /// The same, of a POST that changes nothing.
+    pub(in crate::providers) const fn asks(self) -> Row {
+        Row { asks: true, ..self }
     }
 
     /// The method and the path template.
@@ -143,7 +160,11 @@ impl Row {
                 }
                 Some(())
             }
-            Fill::Text(_) | Fill::Maybe(_) | Fill::Others(_) | Fill::Links(_) => None,
+            Fill::Query(query) if is_query(query) => {
+                path.push_str(query);
+                Some(())
+            }
+            Fill::Text(_) | Fill::Query(_) | Fill::Maybe(_) | Fill::Others(_) | Fill::Links(_) => None,
         })?;
         let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
         // Bodies hold braces of their own, so their holes are marked otherwise.
@@ -153,6 +174,7 @@ impl Row {
                 Fill::Maybe(Some(text)) => push_json(text, body)?,
                 Fill::Maybe(None) => body.push_str("null"),
                 Fill::Number(number) => body.push_str(&number.to_string()),
+                Fill::Query(_) => return None,
                 Fill::Others(links) => {
                     for link in links {
                         // Whoever reads no text cannot write it back: nothing may be lost silently.
@@ -180,7 +202,8 @@ impl Row {
         if let Some((_, Fill::Text(text) | Fill::Path(text))) = fills.first() {
             text.hash(&mut hasher);
         }
-        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish() })
+        let reads = row.asks || matches!(row.verb, Verb::Get | Verb::Head);
+        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish(), reads })
     }
 }
 
@@ -220,6 +243,12 @@ fn percent_encode(text: &str, out: &mut String) {
     }
 }
 
+/// Whether a text is a query to the letter: escaped where it has to be, and without an end that begins something else.
+fn is_query(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%=&+:/,;!*'()@$?".contains(&byte);
+    (1..=QUERY_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
 fn push_json(text: &str, out: &mut String) -> Option<()> {
     // Identifiers, which are most of what is written, need no escapes.
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
@@ -230,4 +259,35 @@ fn push_json(text: &str, out: &mut String) -> Option<()> {
     }
     out.push_str(&serde_json::to_string(text).ok()?);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    table! {
+        LOOK: Queue Get "/a/{id}" "", "look";
+        PAGE: Queue Get "/a/{id}?{page}" "", "look on";
+        QUESTION: Queue Post "/" r#"{"id":<id>}"#, "ask", asks;
+        CHANGE: Queue Post "/" r#"{"id":<id>}"#, "change";
+    }
+
+    #[test]
+    fn a_post_reads_where_its_row_says_so() {
+        let id = [("id", Fill::Text("1"))];
+        let reads = |row: &Row| row.request(&id).unwrap().reads();
+        assert!(reads(&LOOK) && reads(&QUESTION) && !reads(&CHANGE));
+        assert_eq!(TABLE.len(), 4);
+    }
+
+    #[test]
+    fn a_systems_own_query_stays_one() {
+        let page = |query: &str| {
+            PAGE.request(&[("id", Fill::Text("1")), ("page", Fill::Query(query))]).map(|request| request.path)
+        };
+        assert_eq!(page("n=2&last=a%2Fb").as_deref(), Some("/a/1?n=2&last=a%2Fb"));
+        for other in ["", "a#b", "a b", "a\r\nb", "a\u{e9}", "a\"b", "a\\b", &"a".repeat(QUERY_MAX + 1)] {
+            assert_eq!(page(other), None, "{other}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ impl Outgoing {
 
     /// Adds what shows who sends it. Nothing else about it can change: method, host and path stay.
     pub(super) fn sealed(mut self, seal: &dyn Seal, now: Timestamp) -> Option<Outgoing> {
-        let sealed = seal.seal(self.verb, self.address.clone(), &mut self.headers, now)?;
+        let sealed = seal.seal(self.verb, self.address.clone(), &mut self.headers, &self.body, now)?;
         let same = |address: &Url| (address.origin(), address.path().to_owned());
         if same(&sealed) != same(&self.address) {
             return None;
@@ -78,8 +78,9 @@ impl Outgoing {
 
 /// Shows a system who sends a request, where a header that is always the same does not.
 pub(in crate::providers) trait Seal: Send + Sync {
-    /// The address with what is added to its query. None where it cannot be made.
-    fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, now: Timestamp) -> Option<Url>;
+    /// The address with what is added to its query, where it is that; else what is added is a header. None where it cannot be
+    /// made.
+    fn seal(&self, verb: Verb, address: Url, headers: &mut HeaderMap, body: &[u8], now: Timestamp) -> Option<Url>;
 }
 
 impl fmt::Debug for Outgoing {

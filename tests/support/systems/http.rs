@@ -49,6 +49,11 @@ impl Http {
         Http { base: base.to_owned(), ..self.clone() }
     }
 
+    /// The host of its base URL, with the port.
+    pub fn host(&self) -> &str {
+        self.base.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+    }
+
     /// A request that has no reply is an error.
     pub async fn try_send(
         &self,

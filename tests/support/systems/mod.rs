@@ -12,13 +12,16 @@
 pub mod gitea;
 pub mod github;
 pub mod http;
+pub mod jira;
 pub mod nats;
 pub mod oci;
+pub mod oci_guard;
 pub mod process;
 pub mod redmine;
 pub mod s3;
 pub mod smtp;
 pub mod sqs;
+pub mod sqs_people;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,11 +3,15 @@
 use super::http::{Http, Reply};
 use super::process::{Launch, Running};
 use super::require;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The media type of an image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of an index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of an empty configuration.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
@@ -32,6 +36,13 @@ pub struct Oci {
     pub client: Http,
 }
 
+/// The password of every user of [`Oci::with_users`].
+pub const PASSWORD: &str = "let-me-in";
+/// The same, as bcrypt has it.
+const HASHED: &str = "$2b$04$abcdefghijklmnopqrstuudxA/1BY5FxPYA69jUrJOJFmTyoe9T1a";
+/// The user of [`Oci::client`] there.
+const WRITES: &str = "pipeline";
+
 /// The value of `Authorization` that may read a guarded registry.
 pub const READER: &str = "Basic cmVhZGVyOnJlYWRlcg==";
 /// The value of `Authorization` that may read and write a guarded registry.
@@ -54,7 +65,7 @@ impl Oci {
             Kind::Conforming => "conforming",
             Kind::Immutable => "immutable",
             Kind::Sloppy => "sloppy",
-            Kind::WithoutReferrers => return Oci::distribution().await,
+            Kind::WithoutReferrers => return Oci::distribution(false).await,
         };
         let built = require("ocisrv")?;
         let mut server = Running::prepare("ocisrv", 1);
@@ -69,20 +80,41 @@ impl Oci {
         Some(Oci { server, client })
     }
 
-    async fn distribution() -> Option<Oci> {
+    /// Starts distribution with users of its own, who may do everything; see [`Oci::know`].
+    pub async fn with_users() -> Option<Oci> {
+        Oci::distribution(true).await
+    }
+
+    /// From now on these are its users, each with [`PASSWORD`].
+    pub fn know(&self, users: &[&str]) {
+        let lines = users.iter().chain([&WRITES]).map(|user| format!("{user}:{HASHED}\n"));
+        // It reads the file again when that is a newer one, and must not find half of it.
+        let (new, file) = (self.server.home().join("users.new"), self.server.home().join("users"));
+        std::fs::write(&new, lines.collect::<String>()).expect("writable");
+        std::fs::rename(new, file).expect("it can be renamed");
+    }
+
+    async fn distribution(users: bool) -> Option<Oci> {
         let built = require("distribution")?;
         let mut server = Running::prepare("distribution", 1);
         let settings = server.home().join("config.yml");
-        let text = format!(
+        let mut text = format!(
             "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: '{}/data'}}\n  delete: {{enabled: true}}\n\
              http: {{addr: '127.0.0.1:{}'}}\n",
             server.home().display(),
             server.port(0)
         );
+        let mut client = Http::new(server.url(0));
+        if users {
+            let path = server.home().join("users");
+            std::fs::write(&path, format!("{WRITES}:{HASHED}\n")).expect("writable");
+            text.push_str(&format!("auth: {{htpasswd: {{realm: evidence, path: '{}'}}}}\n", path.display()));
+            client =
+                client.with("authorization", &format!("Basic {}", STANDARD.encode(format!("{WRITES}:{PASSWORD}"))));
+        }
         std::fs::write(&settings, text).expect("writable");
         let launch = Launch::of(built.join("bin/registry"));
         let launch = launch.env("OTEL_TRACES_EXPORTER", "none").args(["serve"]).arg(settings);
-        let client = Http::new(server.url(0));
         server.launch(launch, async || up(&client).await).await;
         Some(Oci { server, client })
     }
@@ -117,7 +149,12 @@ impl Oci {
 
     /// Stores a manifest under a tag or its digest, whatever comes back.
     pub async fn put_manifest(&self, repository: &str, reference: &str, manifest: &str) -> Reply {
-        let client = self.client.with("content-type", MANIFEST);
+        self.put(repository, reference, MANIFEST, manifest).await
+    }
+
+    /// Likewise, of another media type.
+    pub async fn put(&self, repository: &str, reference: &str, media_type: &str, manifest: &str) -> Reply {
+        let client = self.client.with("content-type", media_type);
         client.send("PUT", &format!("/v2/{repository}/manifests/{reference}"), manifest.to_owned()).await
     }
 }

@@ -1,4 +1,5 @@
-//! Amazon SQS as moto plays it: complete in its calls, FIFO queues with deduplication; it does not check signatures.
+//! Amazon SQS as moto plays it: complete in its calls, FIFO queues with deduplication. It does not check signatures
+//! before it is told to (`super::sqs_people`).
 
 use super::http::{Http, Reply};
 use super::process::{Launch, Running};

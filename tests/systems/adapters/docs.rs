@@ -7,6 +7,9 @@ use releaseclosure::providers::{self, Product};
 fn what_the_documentation_shows_can_be_taken_as_it_is() {
     for (text, shown) in [
         (include_str!("../../../docs/adapters/object-store.md"), ["objectStore"; 3].as_slice()),
+        (include_str!("../../../docs/adapters/oci.md"), &["oci"; 2]),
+        (include_str!("../../../docs/adapters/sqs.md"), &["sqs"]),
+        (include_str!("../../../docs/adapters/jira.md"), &["jira"; 3]),
         #[cfg(feature = "nats")]
         (include_str!("../../../docs/adapters/nats.md"), &["nats"]),
     ] {

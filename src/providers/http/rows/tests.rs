@@ -21,7 +21,9 @@ fn the_whole_allow_list_is_the_one_that_was_reviewed() {
 
 #[test]
 fn sixteen_pairs_of_method_and_path() {
-    let pairs: BTreeSet<_> = TABLE.iter().map(|row| row.pair()).collect();
+    // A first page and the ones behind it are one operation.
+    let bare = |path: &'static str| path.split_once('?').map_or(path, |(path, _)| path);
+    let pairs: BTreeSet<_> = TABLE.iter().map(|row| (row.pair().0, bare(row.pair().1))).collect();
     assert_eq!(pairs.len(), 16);
     for row in TABLE {
         assert_eq!(row.body().is_empty(), row.pair().0 == "GET", "{row}");

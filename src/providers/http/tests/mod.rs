@@ -3,6 +3,7 @@
 mod fuzz;
 mod hostile;
 mod limits;
+mod lists;
 pub(crate) mod orders;
 mod reads;
 pub(crate) mod server;

@@ -1,6 +1,6 @@
 //! How credentials are fetched that have to be.
 
-use super::{Condition, Success, Wire};
+use super::{Condition, Raw, Reader, Success, Wire};
 use crate::closure::snapshot::Trouble;
 use crate::providers::rest::reply::{Came, Failure};
 use crate::providers::rest::table::Request;
@@ -15,6 +15,11 @@ impl<'a> Login<'a> {
         Login(wire)
     }
 
+    /// The way of a connection of its own, to somebody else who hands out credentials.
+    pub(in crate::providers) fn by(reader: &'a Reader) -> Login<'a> {
+        Login(&reader.0)
+    }
+
     /// One POST with an `Authorization` of its own.
     pub(in crate::providers) async fn post(self, request: Request, authorization: HeaderValue) -> Came<Success> {
         let Some(mut prepared) = self.0.prepare(&request, Condition::None) else {
@@ -24,6 +29,29 @@ impl<'a> Login<'a> {
         let began = Instant::now();
         let came = self.0.talk(prepared).await;
         self.0.limits.meter().count(request.verb(), came.class(), began.elapsed());
+        came
+    }
+
+    /// One GET, with an `Authorization` of its own or without any; of its reply all is left to `understand`.
+    pub(in crate::providers) async fn ask<T>(
+        &self,
+        request: Request,
+        authorization: Option<HeaderValue>,
+        understand: impl FnOnce(Raw) -> Came<T>,
+    ) -> Came<T> {
+        let (verb, began) = (request.verb(), Instant::now());
+        let sent = async {
+            let mut prepared = self.0.read_prepared(&request)?;
+            if let Some(authorization) = authorization {
+                prepared.authorize(authorization);
+            }
+            self.0.hear(prepared).await
+        };
+        let came = match sent.await {
+            Ok(raw) => understand(raw),
+            Err(failure) => Came::Failure(failure),
+        };
+        self.0.limits.meter().count(verb, came.class(), began.elapsed());
         came
     }
 

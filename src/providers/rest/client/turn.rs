@@ -1,6 +1,6 @@
 //! A change between two looks.
 
-use super::{Condition, Success, Wire, Writer};
+use super::{Condition, Reader, Success, Wire, Writer};
 use crate::closure::snapshot::Unreachable;
 use crate::providers::limits::Entered;
 use crate::providers::rest::reply::{Came, Failure, Fate};
@@ -39,21 +39,41 @@ impl<'a> Turn<'a> {
         self.wire.read(request, self.entered.deadline(), false, understand).await
     }
 
+    /// The place and the deadline, for looks that are those of a read, too.
+    pub(in crate::providers) fn place(&mut self) -> &mut Entered<'a> {
+        &mut self.entered
+    }
+
     /// The change: there is one. `understand` gets a reply with a 2xx status.
     pub(in crate::providers) async fn change<T>(
+        self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> (Came<T>, After<'a>) {
+        self.change_if(Condition::None, request, understand).await
+    }
+
+    /// The change, on a condition.
+    pub(super) async fn change_if<T>(
         mut self,
+        condition: Condition<'_>,
         request: Request,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> (Came<T>, After<'a>) {
         if let Err(held_back) = self.entered.may_send() {
             return (Came::Failure(Failure { fate: Fate::NotSent, why: held_back }), After(self));
         }
-        let came = self.wire.exchange(request, Condition::None, self.entered.deadline(), false, understand).await;
+        let came = self.wire.exchange(request, condition, self.entered.deadline(), false, understand).await;
         (came, After(self))
     }
 }
 
-impl After<'_> {
+impl<'a> After<'a> {
+    /// The place and the deadline, likewise.
+    pub(in crate::providers) fn place(&mut self) -> &mut Entered<'a> {
+        self.0.place()
+    }
+
     /// A look after the change.
     pub(in crate::providers) async fn get<T>(
         &mut self,
@@ -61,5 +81,113 @@ impl After<'_> {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         self.0.get(request, understand).await
+    }
+}
+
+/// Where one can look, once or several times: what takes several looks to be read is read the same way wherever that is.
+pub(in crate::providers) trait Look: Send {
+    /// One look.
+    fn look<T: Send>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T> + Send,
+    ) -> impl Future<Output = Came<T>> + Send;
+}
+
+/// A call that only reads, with its place in the limits.
+pub(in crate::providers) struct Call<'a>(pub(in crate::providers) &'a Reader, pub(in crate::providers) Entered<'a>);
+
+impl Look for Call<'_> {
+    async fn look<T: Send>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T> + Send,
+    ) -> Came<T> {
+        self.0.get(&mut self.1, request, understand).await
+    }
+}
+
+impl Look for Turn<'_> {
+    async fn look<T: Send>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T> + Send,
+    ) -> Came<T> {
+        self.get(request, understand).await
+    }
+}
+
+impl Look for After<'_> {
+    async fn look<T: Send>(
+        &mut self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T> + Send,
+    ) -> Came<T> {
+        self.get(request, understand).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::build;
+    use super::*;
+    use crate::closure::ids::System;
+    use crate::closure::snapshot::Trouble;
+    use crate::providers::LimitSettings;
+    use crate::providers::guard::{Allowed, Endpoint};
+    use crate::providers::limits::Limits;
+    use crate::providers::meter::Verb;
+    use crate::providers::rest::Dialect;
+    use crate::providers::rest::table::Row;
+    use crate::providers::rest::transport::{Body, Incoming, NoReply, Outgoing, Transport};
+    use crate::roles::Gate as _;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, header};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    static LOOK: Row = Row::new(System::Tracker, Verb::Get, "/record", "", "look");
+    static CHANGE: Row = Row::new(System::Tracker, Verb::Patch, "/record", "{}", "change");
+    static DIALECT: Dialect = Dialect::PLAIN;
+
+    /// Answers everything with `{}`, six seconds later.
+    struct Slow;
+
+    struct Empty(Option<Bytes>);
+
+    #[async_trait]
+    impl Body for Empty {
+        async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+            Ok(self.0.take())
+        }
+    }
+
+    #[async_trait]
+    impl Transport for Slow {
+        async fn send(&self, _: Outgoing) -> Result<Incoming, NoReply> {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+            Ok(Incoming { status: 200, headers, length: None, body: Box::new(Empty(Some(Bytes::from_static(b"{}")))) })
+        }
+    }
+
+    /// What the lease secures before a write is one timeout, and the looks are part of it.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_and_its_looks_share_one_timeout() {
+        let settings = LimitSettings { requests_per_second: 100.0, concurrency: 1, timeout: Duration::from_secs(10) };
+        let limits = Arc::new(Limits::new(settings, Arc::default()));
+        let endpoint = Endpoint::parse("https://tracker.example.com", Allowed::default()).unwrap();
+        let particulars = Default::default();
+        let (_, writer) = build(Arc::new(Slow), endpoint, HeaderMap::new(), (&DIALECT, particulars), limits.clone());
+        let began = tokio::time::Instant::now();
+        let mut turn = writer.turn(limits.permit().await.unwrap()).unwrap();
+        let look = turn.get(LOOK.request(&[]).unwrap(), |_| Some(())).await;
+        assert!(matches!(look, Came::Success(())));
+        let (came, mut after) = turn.change(CHANGE.request(&[]).unwrap(), |_| Some(())).await;
+        assert!(matches!(came, Came::Failure(failure) if failure.fate == Fate::Unknown));
+        assert_eq!(began.elapsed(), settings.timeout);
+        assert!(matches!(after.get(LOOK.request(&[]).unwrap(), |_| Some(())).await, Came::Failure(_)));
+        assert_eq!(began.elapsed(), settings.timeout);
     }
 }

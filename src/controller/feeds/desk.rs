@@ -1,0 +1,99 @@
+//! Webhooks: who signed it, whether it was taken before, which review it names; then it is as any other hint.
+
+use super::admit::{self, For};
+use super::book::Came;
+use super::{Feeds, SECRET_AGE_MAX, SECRET_AGE_MIN};
+use crate::api::AcceptanceFeed;
+use crate::closure::reason::Reason;
+use crate::feeds::server::{Delivery, Desk};
+use crate::feeds::{Outcome, Source, event};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A delivery under way.
+struct InHand<'a>(&'a AtomicUsize);
+
+impl<'a> InHand<'a> {
+    fn new(count: &'a AtomicUsize) -> InHand<'a> {
+        count.fetch_add(1, Ordering::SeqCst);
+        InHand(count)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Desk for Feeds {
+    async fn take(&self, delivery: Delivery) -> Outcome {
+        let _in_hand = InHand::new(&self.in_hand);
+        let feed = self.store.get(&ObjectRef::new(&delivery.name).within(&delivery.namespace));
+        let Some(feed) = feed.filter(|feed| feed.spec.webhook.is_some()) else {
+            // There is no status to tell it on.
+            self.context.metrics.feed_event(Source::Webhook, Outcome::Unknown);
+            return Outcome::Unknown;
+        };
+        self.take_for(&feed, delivery).await
+    }
+}
+
+impl Feeds {
+    async fn take_for(&self, feed: &AcceptanceFeed, delivery: Delivery) -> Outcome {
+        let Delivery { namespace, name, headers, body } = delivery;
+        let entry = self.entry(feed);
+        let mut came = Came::default();
+        let Some(webhook) = &feed.spec.webhook else { return Outcome::Unknown };
+        let body = match body {
+            Ok(body) => body,
+            Err(outcome) => return self.note(Source::Webhook, feed, &entry, outcome, came, None).await,
+        };
+        if feed.spec.suspend {
+            return self.note(Source::Webhook, feed, &entry, Outcome::Unready, came, None).await;
+        }
+        let mut signed = Err(Outcome::WronglySigned);
+        for age in [SECRET_AGE_MAX, SECRET_AGE_MIN] {
+            let Ok(keys) = self.keys(feed, &entry, age).await else {
+                return self.note(Source::Webhook, feed, &entry, Outcome::Unready, came, None).await;
+            };
+            signed = keys.verify(&headers, &body, Timestamp::now());
+            // A secret that was put in a moment ago.
+            if signed != Err(Outcome::WronglySigned) {
+                break;
+            }
+        }
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(outcome) => return self.note(Source::Webhook, feed, &entry, outcome, came, None).await,
+        };
+        came.event = signed.id;
+        let print = signed.fingerprint;
+        let _turn = entry.turns.lock(print).await;
+        if entry.book().knows(&print) {
+            return self.note(Source::Webhook, feed, &entry, Outcome::Replayed, came, Some(&print)).await;
+        }
+        let review = match event::review(webhook.format, webhook.review_id_pointer.as_deref(), &headers, &body) {
+            Ok(Some(review)) => review,
+            Ok(None) => return self.note(Source::Webhook, feed, &entry, Outcome::Ignored, came, None).await,
+            Err(event::Malformed) => {
+                return self.note(Source::Webhook, feed, &entry, Outcome::Malformed, came, None).await;
+            }
+        };
+        drop(body);
+        let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
+        let of = For { namespace: &namespace, feed: &name, playbook, template };
+        let admitted = admit::admit(&self.context, &of, &review).await;
+        came.review = Some(review);
+        came.closure = admitted.closure;
+        // Of playbook and connection the feed's condition tells by itself.
+        let hindered = admitted.trouble.filter(|(reason, _)| *reason == Reason::FeedHindered);
+        if hindered.is_some() || admitted.outcome.is_remembered() {
+            *entry.trouble() = hindered;
+        }
+        self.note(Source::Webhook, feed, &entry, admitted.outcome, came, Some(&print)).await
+    }
+}

@@ -1,0 +1,96 @@
+//! Taking from a stream: one event after the other, each settled when its closure is there, or when there will be none.
+//!
+//! **Invariant:** an event is acknowledged only after the object exists. Whatever comes between the two, a crash, a lost
+//! acknowledgement, another leader, the event is handed out again and meets the object.
+
+use super::admit::{self, For};
+use super::book::Came;
+use super::{Entry, Feeds};
+use crate::api::AcceptanceFeed;
+use crate::api::acceptance_feed::Stream;
+use crate::closure::reason::Reason;
+use crate::feeds::{Answer, Format, Outcome, Source, event};
+use crate::roles::{Pulled, Settled};
+use http::HeaderMap;
+use kube::ResourceExt as _;
+use std::time::Instant;
+
+/// Most events of one turn: after them it goes on at the next one.
+const EVENTS_MAX: usize = 1000;
+
+/// What is said of an event; none where it is to be handed out again.
+const fn word(outcome: Outcome) -> Option<Settled> {
+    match outcome {
+        outcome if outcome.is_remembered() => Some(Settled::Done),
+        Outcome::NotAccepted | Outcome::Incomplete | Outcome::NotAllowed | Outcome::Ignored | Outcome::Malformed => {
+            Some(Settled::Never)
+        }
+        _ => None,
+    }
+}
+
+impl Feeds {
+    /// Takes what there is, where nobody else is at it.
+    pub(super) async fn pull(&self, feed: &AcceptanceFeed, entry: &Entry, stream: &Stream) {
+        let Ok(mut turn) = entry.polling.clone().try_lock_owned() else { return };
+        *turn = Some(Instant::now());
+        let namespace = feed.namespace().unwrap_or_default();
+        let events = match self.context.connections.events(&namespace, &stream.connection_ref.name).await {
+            Ok(events) => events,
+            Err(unusable) => {
+                *entry.trouble() = Some((unusable.reason, unusable.message));
+                return;
+            }
+        };
+        for _ in 0..EVENTS_MAX {
+            let (body, receipt) = match events.next().await {
+                Pulled::Event { body, receipt } => (body, receipt),
+                Pulled::Nothing => {
+                    *entry.trouble() = None;
+                    return;
+                }
+                Pulled::Unreachable(_) => {
+                    let why = "The stream of events gives no answer; its connection's status may say more.";
+                    *entry.trouble() = Some((Reason::FeedHindered, why.to_owned()));
+                    return;
+                }
+            };
+            let outcome = self.take_event(feed, entry, stream, &namespace, &body).await;
+            if let Some(word) = word(outcome)
+                && events.settle(&receipt, word).await.is_err()
+            {
+                return;
+            }
+            if outcome.answer() == Answer::Later {
+                return;
+            }
+        }
+    }
+
+    async fn take_event(
+        &self,
+        feed: &AcceptanceFeed,
+        entry: &Entry,
+        stream: &Stream,
+        namespace: &str,
+        body: &[u8],
+    ) -> Outcome {
+        // What lies in a stream is plain JSON; who may put it there, the stream's own permissions say.
+        let pointer = stream.review_id_pointer.as_deref();
+        let review = match event::review(Format::StandardWebhooks, pointer, &HeaderMap::new(), body) {
+            Ok(Some(review)) => review,
+            Ok(None) => return self.note(Source::Nats, feed, entry, Outcome::Ignored, Came::default(), None).await,
+            Err(event::Malformed) => {
+                return self.note(Source::Nats, feed, entry, Outcome::Malformed, Came::default(), None).await;
+            }
+        };
+        let name = feed.name_any();
+        let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
+        let admitted = admit::admit(&self.context, &For { namespace, feed: &name, playbook, template }, &review).await;
+        if admitted.trouble.is_some() {
+            *entry.trouble() = admitted.trouble;
+        }
+        let came = Came { event: None, review: Some(review), closure: admitted.closure };
+        self.note(Source::Nats, feed, entry, admitted.outcome, came, None).await
+    }
+}

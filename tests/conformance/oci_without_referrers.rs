@@ -1,0 +1,27 @@
+//! The same before a registry without referrers, which keeps them in a tag.
+
+use super::oci::{Registries, distribution};
+use crate::conformance::subject::{Adapter, Part, Server};
+use async_trait::async_trait;
+
+/// The adapter.
+pub struct Tags;
+
+#[async_trait(?Send)]
+impl Adapter for Tags {
+    fn product(&self) -> &'static str {
+        "oci, without referrers"
+    }
+    fn against(&self) -> &'static str {
+        "distribution 3.1.2, with users of its own; referrers are in a tag"
+    }
+    fn parts(&self) -> Vec<Part> {
+        Registries.parts()
+    }
+    fn sends(&self) -> Vec<String> {
+        Registries.sends()
+    }
+    async fn start(&self) -> Option<Box<dyn Server>> {
+        distribution().await
+    }
+}

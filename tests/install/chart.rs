@@ -1,0 +1,214 @@
+//! The Helm chart: what it renders is what the manifests are, its values are checked, and an uninstall takes no closure along.
+
+use crate::support::controlplane::{ControlPlane, eventually, repository};
+use crate::systems;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Helm, which knows no cluster but the one it is given.
+struct Helm {
+    binary: PathBuf,
+    home: PathBuf,
+}
+
+impl Helm {
+    fn find() -> Option<Helm> {
+        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("helm-{}", std::process::id()));
+        Some(Helm { binary: systems::require("helm")?.join("bin/helm"), home })
+    }
+
+    fn run(&self, args: &[&str]) -> Result<String, String> {
+        let chart = repository("charts/releaseclosure").display().to_string();
+        let args = args.iter().map(|arg| if *arg == "CHART" { &chart } else { *arg });
+        let mut command = Command::new(&self.binary);
+        command.args(args).env_remove("KUBECONFIG").env("HOME", &self.home);
+        let ran = command.output().expect("helm can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if ran.status.success() { Ok(text(&ran.stdout)) } else { Err(text(&ran.stdout) + &text(&ran.stderr)) }
+    }
+
+    fn template(&self, values: &[&str]) -> Result<Objects, String> {
+        let fixed = ["template", "r", "CHART", "--namespace=releaseclosure-system", "--kube-version=1.36.0"];
+        self.run(&[&fixed, values].concat()).map(|text| objects(&text))
+    }
+}
+
+type Objects = BTreeMap<(String, String, String), Value>;
+
+fn objects(yaml: &str) -> Objects {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("YAML");
+    let all = documents.into_iter().filter(Value::is_object).map(|object| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let of = &object["metadata"];
+        ((text(&object["kind"]), text(&of["namespace"]), text(&of["name"])), object)
+    });
+    let (count, map) = all.fold((0, BTreeMap::new()), |(count, mut map), (key, object)| {
+        map.insert(key, object);
+        (count + 1, map)
+    });
+    assert_eq!(map.len(), count, "an object is there twice");
+    map
+}
+
+fn manifests() -> Objects {
+    let kubectl = repository(".build/controlplane/kubectl");
+    let ran = Command::new(kubectl).arg("kustomize").arg(repository(".")).output().expect("kubectl can be started");
+    objects(std::str::from_utf8(&ran.stdout).unwrap())
+}
+
+/// How many kinds there are.
+fn kinds() -> usize {
+    std::fs::read_dir(repository("crds")).unwrap().count()
+}
+
+#[test]
+fn chart_and_manifests_are_the_same_objects() {
+    let Some(helm) = Helm::find() else { return };
+    helm.run(&["lint", "--strict", "CHART"]).unwrap();
+    let mut rendered = helm.template(&[]).unwrap();
+    let mut kept = 0;
+    for ((kind, ..), object) in &mut rendered {
+        if kind == "CustomResourceDefinition" {
+            let annotations = object["metadata"].as_object_mut().unwrap().remove("annotations");
+            assert_eq!(annotations, Some(json!({"helm.sh/resource-policy": "keep"})));
+            kept += 1;
+        }
+    }
+    let mut expected = manifests();
+    // A release is in a namespace that is there already.
+    let namespace = ("Namespace".to_owned(), String::new(), "releaseclosure-system".to_owned());
+    assert!(expected.remove(&namespace).is_some());
+    assert_eq!(kept, kinds());
+    for (key, object) in &expected {
+        assert_eq!(rendered.get(key), Some(object), "{key:?}");
+    }
+    assert_eq!(rendered.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn values_that_are_wrong_are_refused_by_name() {
+    let Some(helm) = Helm::find() else { return };
+    for (value, complaint) in [
+        ("replica=2", "replica"),
+        ("replicas=two", "replicas"),
+        ("image.tag=latest", "tag"),
+        ("image.digest=sha256:1", "digest"),
+        ("policies.resolvedBy=maybe", "resolvedBy"),
+        ("openNamespaces[0].namespace=payments", "secrets"),
+        // No name would be all of them.
+        ("openNamespaces[0].namespace=payments,openNamespaces[0].secrets=null", "secrets"),
+        ("resources.limits.memory=much", "memory"),
+    ] {
+        let refusal = helm.template(&["--set", value]).expect_err(value);
+        assert!(refusal.contains("schema") && refusal.contains(complaint), "{value}: {refusal}");
+    }
+    let refusal = helm.template(&["--set-json", r#"openNamespaces=[{"namespace":"payments","secrets":[]}]"#]);
+    assert!(refusal.unwrap_err().contains("secrets"));
+    let old = helm.run(&["template", "r", "CHART", "--kube-version=1.32.0"]).unwrap_err();
+    assert!(old.contains(">=1.33"), "{old}");
+}
+
+#[test]
+fn each_value_says_something() {
+    let Some(helm) = Helm::find() else { return };
+    let plain = helm.template(&[]).unwrap();
+    let digest = format!("image.digest=sha256:{}", "a".repeat(64));
+    for (values, kind, pointer, expected) in [
+        ("replicas=3", "Deployment", "/spec/replicas", json!(3)),
+        ("log=debug", "Deployment", "/spec/template/spec/containers/0/env/2/value", json!("debug")),
+        ("nodeSelector.disk=ssd", "Deployment", "/spec/template/spec/nodeSelector/disk", json!("ssd")),
+        ("image.pullPolicy=Always", "Deployment", "/spec/template/spec/containers/0/imagePullPolicy", json!("Always")),
+        (
+            &*digest,
+            "Deployment",
+            "/spec/template/spec/containers/0/image",
+            json!(format!("releaseclosure:0.1.0@sha256:{}", "a".repeat(64))),
+        ),
+        ("priorityClass.name=", "Deployment", "/spec/template/spec/priorityClassName", Value::Null),
+        (
+            "networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.1/32",
+            "NetworkPolicy",
+            "/spec/egress/0/to/0/ipBlock/cidr",
+            json!("10.0.0.1/32"),
+        ),
+        (
+            "roles.editSubmits=true",
+            "ClusterRole",
+            "/metadata/labels/rbac.authorization.k8s.io~1aggregate-to-edit",
+            json!("true"),
+        ),
+    ] {
+        let changed = helm.template(&["--set", values]).unwrap();
+        let found = changed.iter().filter(|(key, object)| key.0 == kind && plain.get(*key) != Some(*object));
+        let found: Vec<Value> = found.map(|(_, object)| object.pointer(pointer).cloned().unwrap_or_default()).collect();
+        assert_eq!(found, [expected], "{values}");
+    }
+    for (values, kind) in [
+        ("podDisruptionBudget.enabled=false", "PodDisruptionBudget"),
+        ("networkPolicy.enabled=false", "NetworkPolicy"),
+        ("priorityClass.create=false", "PriorityClass"),
+        ("policies.resolvedBy=false", "ValidatingAdmissionPolicy"),
+        ("crds.install=false", "CustomResourceDefinition"),
+    ] {
+        let there = |objects: &Objects| objects.keys().filter(|(found, ..)| found == kind).count();
+        assert!(there(&plain) > 0 && there(&helm.template(&["--set", values]).unwrap()) == 0, "{values}");
+    }
+    let more = helm
+        .template(&[
+            "--set",
+            "policies.fillInResolvedBy=true,openNamespaces[0].namespace=payments,openNamespaces[0].secrets={a,b}",
+        ])
+        .unwrap();
+    let added: Vec<_> = more.iter().filter(|(key, _)| !plain.contains_key(*key)).collect();
+    let names: Vec<_> = added.iter().map(|((kind, namespace, _), _)| (kind.as_str(), namespace.as_str())).collect();
+    let expected = [
+        ("MutatingAdmissionPolicy", ""),
+        ("MutatingAdmissionPolicyBinding", ""),
+        ("Role", "payments"),
+        ("RoleBinding", "payments"),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(added[2].1["rules"][0]["resourceNames"], json!(["a", "b"]));
+}
+
+#[test]
+fn an_uninstall_keeps_every_closure_and_a_new_install_finds_it() {
+    let Some(helm) = Helm::find() else { return };
+    let plane = ControlPlane::start();
+    let kubeconfig = format!("--kubeconfig={}", plane.kubeconfig().display());
+    let own = [&*kubeconfig, "--namespace=releases"];
+    plane.kubectl(&["create", "namespace", "releases"]);
+    plane.kubectl(&["label", "namespace", "releases", "pod-security.kubernetes.io/enforce=restricted"]);
+    plane.kubectl(&["create", "namespace", "payments"]);
+    let open = "openNamespaces[0].namespace=payments,openNamespaces[0].secrets={tracker-token}";
+    helm.run(&[&["install", "r", "CHART", "--set", open], &own[..]].concat()).unwrap();
+    let pods = |count: usize| {
+        eventually("pods", || plane.kubectl(&["-n", "releases", "get", "pods", "-o", "name"]).lines().count() == count);
+    };
+    pods(2);
+    helm.run(&[&["upgrade", "r", "CHART", "--set", open, "--set", "replicas=1"], &own[..]].concat()).unwrap();
+    pods(1);
+    let may = |name: &str| {
+        let account = "--as=system:serviceaccount:releases:releaseclosure-operator";
+        plane.try_kubectl(&["-n", "payments", "auth", "can-i", "get", &format!("secrets/{name}"), account]).ok
+    };
+    assert!(may("tracker-token") && !may("another"));
+
+    let closure = repository("manifests/examples/closure-clean.yaml").display().to_string();
+    plane.kubectl(&["-n", "payments", "apply", "-f", &closure]);
+    let before = plane.kubectl(&["-n", "payments", "get", "rclo", "-o", "jsonpath={.items[*].metadata.uid}"]);
+    helm.run(&[&["uninstall", "r"], &own[..]].concat()).unwrap();
+    pods(0);
+    assert!(!may("tracker-token"));
+    // A definition that goes takes its objects along, and takes a while for it.
+    let definitions = plane.kubectl(&["get", "crd", "-o", "json"]);
+    let definitions: Value = serde_json::from_str(&definitions).unwrap();
+    let going = |definition: &Value| definition["metadata"].get("deletionTimestamp").is_some();
+    assert_eq!(definitions["items"].as_array().unwrap().iter().map(going).collect::<Vec<_>>(), vec![false; kinds()]);
+    helm.run(&[&["install", "r", "CHART", "--set", open], &own[..]].concat()).unwrap();
+    let after = plane.kubectl(&["-n", "payments", "get", "rclo", "-o", "jsonpath={.items[*].metadata.uid}"]);
+    assert!(!before.is_empty());
+    assert_eq!(before, after);
+}
