@@ -242,8 +242,12 @@ fn every_label_is_of_a_closed_set() {
                 "forbidden",
                 "too_many_requests",
                 "not_understood",
-            ]),
+            ])
+            .into_iter()
+            .chain(crate::feeds::Outcome::ALL.iter().map(|outcome| outcome.label()))
+            .collect(),
         ),
+        ("source", crate::feeds::Source::ALL.iter().map(|source| source.label()).collect()),
     ]);
     let (text, mut seen) = (busy().render(), BTreeSet::new());
     for series in text.lines().filter(|line| !line.starts_with('#')) {
