@@ -29,12 +29,12 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ending = match command {
         Command::Operator(settings) => {
-            telemetry::start_logging();
+            telemetry::start_logging(settings.log_format.is_json());
             runtime.block_on(controller::run(settings))?;
             Ending::Done
         }
         Command::Sandbox(settings) => {
-            telemetry::start_logging();
+            telemetry::start_logging(None);
             runtime.block_on(sandbox::run(settings))?;
             Ending::Done
         }

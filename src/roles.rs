@@ -1,4 +1,4 @@
-//! The six roles a system can play, as traits.
+//! The six roles a system can play, and where halts are told of, as traits.
 //!
 //! **Invariant:** [`Governance`] and [`Archive`] have no writing verb. Every writing verb takes a
 //! [`Verified`] by value: it can be made by verification alone, and one write uses it up.
@@ -12,6 +12,7 @@
 
 use crate::closure::decide::{Delivery, Verified};
 use crate::closure::ids::System;
+use crate::closure::reason::Reason;
 use crate::closure::snapshot::{
     BundleRecord, ChecklistRecord, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Trouble,
     Unreachable,
@@ -328,6 +329,39 @@ pub trait Intake: Send + Sync {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply;
 }
 
+/// What is told of a halt: identifiers, a word of a closed set, and one link for people's eyes. No free text.
+///
+/// All of it stands in the packet, so that a repeated telling is the same telling.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HaltNotice {
+    /// The halt, which is what the telling is known by.
+    pub halt_id: String,
+    /// The closure that halted.
+    pub closure_key: String,
+    /// Name of the packet to resolve.
+    pub packet: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The address that the closure names.
+    pub coordinator: Option<String>,
+    /// The first finding's reason.
+    pub cause: Reason,
+    /// Where a person finds the record that disagrees; at most 512 bytes.
+    pub link: Option<String>,
+}
+
+/// Where people are told of halts: a channel of its own, that no closure's step goes through.
+///
+/// It takes no [`Verified`], since nothing of a closure is changed by it; and nothing of a closure waits for it.
+#[async_trait]
+pub trait FollowUp: Send + Sync {
+    /// Tells of a halt. Sends at most one request that changes something; may be repeated.
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply;
+    /// One read, as [`Prober::probe`], for this role.
+    async fn probe(&self) -> Probe;
+}
+
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -372,6 +406,8 @@ pub struct Connected {
     pub intake: Option<Arc<dyn Intake>>,
     /// As the place where the governance system's events are.
     pub events: Option<Arc<dyn Events>>,
+    /// As the channel on which people are told of halts.
+    pub follow_up: Option<Arc<dyn FollowUp>>,
     /// One of its own reads, for an id that no closure uses.
     pub prober: Arc<dyn Prober>,
 }
@@ -389,6 +425,7 @@ impl Connected {
             queue: None,
             intake: None,
             events: None,
+            follow_up: None,
             prober,
         }
     }

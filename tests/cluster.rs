@@ -35,6 +35,8 @@ mod feeds;
 mod fences;
 #[path = "cluster/findings.rs"]
 mod findings;
+#[path = "cluster/follow_ups.rs"]
+mod follow_ups;
 #[path = "cluster/frozen.rs"]
 mod frozen;
 #[path = "cluster/gate.rs"]
@@ -48,6 +50,8 @@ mod halts;
 mod hostile;
 #[path = "cluster/idle.rs"]
 mod idle;
+#[path = "cluster/logs.rs"]
+mod logs;
 #[path = "cluster/lost_replies.rs"]
 mod lost_replies;
 #[path = "cluster/misfortunes.rs"]
@@ -65,6 +69,8 @@ mod people;
 mod permissions;
 #[path = "cluster/processes.rs"]
 mod processes;
+#[path = "cluster/prometheus.rs"]
+mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
@@ -76,6 +82,8 @@ mod support;
 mod sweep;
 #[path = "cluster/waits.rs"]
 mod waits;
+#[path = "cluster/week.rs"]
+mod week;
 #[path = "cluster/witness.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod witness;

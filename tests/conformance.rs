@@ -53,6 +53,25 @@ macro_rules! adapters {
     };
 }
 
+#[path = "conformance/follow_ups.rs"]
+mod follow_ups;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_intake_is_able_to_tell_people_of_a_halt() {
+    let intakes: Vec<_> = adapters()
+        .into_iter()
+        .filter(|adapter| {
+            adapter.parts().iter().any(|part| part.system == releaseclosure::closure::ids::System::Intake)
+        })
+        .collect();
+    for adapter in &intakes {
+        if !follow_ups::tells(&**adapter).await {
+            println!("skipped: {}", adapter.product());
+        }
+    }
+    assert!(intakes.len() >= 3, "http, slack and cloudEvents are in every build");
+}
+
 #[path = "conformance/jira_settings.rs"]
 mod jira_settings;
 #[path = "conformance/redmine_settings.rs"]

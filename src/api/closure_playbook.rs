@@ -42,6 +42,9 @@ pub struct ClosurePlaybookSpec {
     pub queue: QueueRules,
     /// Coordinator notification, or the scheduler's intake.
     pub intake: IntakeRules,
+    /// Where people are told of halts; left out: nowhere. No halt waits for it, nor depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_up: Option<FollowUpRules>,
     /// The only services whose releases may be closed with this playbook; left out: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -147,6 +150,14 @@ pub struct QueueRules {
 #[serde(rename_all = "camelCase")]
 pub struct IntakeRules {
     /// The connection; its allowedRoles must contain Intake.
+    pub connection_ref: ConnectionRef,
+}
+
+/// Where people are told of halts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowUpRules {
+    /// The connection; its allowedRoles must be FollowUp alone.
     pub connection_ref: ConnectionRef,
 }
 

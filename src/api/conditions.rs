@@ -27,6 +27,8 @@ pub const ALIGNED: &str = "Aligned";
 /// One for each step, in their order: it is done. The last is the one that a gate before a next step waits for.
 pub const STEPS: [&str; 5] =
     ["ChecklistClosed", "TrackerApproved", "EvidenceAttached", "QueueEntryCleared", "CoordinatorNotified"];
+/// People were told of the halt of a packet, on the channel that the playbook names.
+pub const ANNOUNCED: &str = "Announced";
 /// The resolution of a packet was acted on.
 pub const RESOLVED: &str = "Resolved";
 

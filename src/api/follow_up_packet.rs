@@ -137,10 +137,11 @@ pub struct Resolution {
     pub note: Option<String>,
 }
 
-/// What the operator did with the resolution.
+/// What the operator did with the packet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUpPacketStatus {
-    /// Resolved: True once the resolution was acted on, False where it does nothing.
+    /// Announced: whether people were told of the halt, where the playbook says on which channel. Resolved: True once the
+    /// resolution was acted on, False where it does nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,

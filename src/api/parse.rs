@@ -26,6 +26,8 @@ pub struct Playbook {
     pub rules: Rules,
     /// Name of each system's connection, in the order of [`System::ALL`].
     connections: [String; 6],
+    /// Name of the connection on which people are told of halts.
+    pub follow_up: Option<String>,
     /// The only services it may be used for; empty: all.
     services: Vec<String>,
     /// How a closure that waits tries again.
@@ -105,7 +107,8 @@ pub fn accepted(spec: &ReleaseClosureSpec) -> Result<Accepted, Invalid> {
 /// # Errors
 /// The first field that breaks its rule.
 pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
-    let ClosurePlaybookSpec { governance, archive, checklist, tracker, queue, intake, services, policy } = spec;
+    let ClosurePlaybookSpec { governance, archive, checklist, tracker, queue, intake, follow_up, services, policy } =
+        spec;
     // What is kept how long says nothing about how a release is closed.
     let Policy { recheck, missing_grace_period, retry, retention: _ } = policy;
     let lists = [
@@ -147,6 +150,7 @@ pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
             &intake.connection_ref,
         ]
         .map(|connection| connection.name.clone()),
+        follow_up: follow_up.as_ref().map(|channel| channel.connection_ref.name.clone()),
         services: services.clone(),
         retry: backoff(retry)?,
     })

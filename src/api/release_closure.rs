@@ -165,6 +165,9 @@ pub struct ReleaseClosureStatus {
     /// What is waited for, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// How often it waited for a system and went on by itself, and for how long.
+    #[serde(default, skip_serializing_if = "Outages::is_none")]
+    pub outages: Outages,
     /// Head of the hash chain over the trace, once finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceHead>,
@@ -172,6 +175,42 @@ pub struct ReleaseClosureStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
     pub plan: Vec<PlannedStep>,
+}
+
+/// Waits for systems that a closure got over by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Outages {
+    /// How many.
+    #[serde(default)]
+    pub count: u32,
+    /// For how many seconds, all together.
+    #[serde(default)]
+    pub seconds: u32,
+    /// Since when it waits now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+impl Outages {
+    /// Whether there was none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Outages::default()
+    }
+
+    /// What becomes of them with a status that waits, goes on, or does neither: who halts has not got over anything.
+    #[must_use]
+    pub fn then(mut self, waits_since: Option<Timestamp>, goes_on: bool, now: Timestamp) -> Outages {
+        let began = self.since.take();
+        if waits_since.is_some() {
+            self.since = began.or(waits_since);
+        } else if let Some(began) = began.filter(|_| goes_on) {
+            self.count = self.count.saturating_add(1);
+            self.seconds = self.seconds.saturating_add(u32::try_from(now.duration_since(began).as_secs()).unwrap_or(0));
+        }
+        self
+    }
 }
 
 impl Default for ReleaseClosureStatus {
@@ -191,6 +230,8 @@ pub struct Envelope {
     pub completion_time: Option<Timestamp>,
     /// See [`ReleaseClosureStatus::conditions`].
     pub conditions: Vec<Condition>,
+    /// See [`ReleaseClosureStatus::outages`].
+    pub outages: Outages,
 }
 
 impl Default for Envelope {
@@ -200,6 +241,7 @@ impl Default for Envelope {
             last_handled_reconcile_at: None,
             completion_time: None,
             conditions: Vec::new(),
+            outages: Outages::default(),
         }
     }
 }
@@ -223,10 +265,12 @@ impl ReleaseClosureStatus {
             halt,
             halts,
             retry,
+            outages,
             trace,
             plan,
         } = self;
-        let envelope = Envelope { observed_generation, last_handled_reconcile_at, completion_time, conditions };
+        let envelope =
+            Envelope { observed_generation, last_handled_reconcile_at, completion_time, conditions, outages };
         (envelope, Ledger { playbook, alignment, steps, episode, halt, halts, retry, trace, plan })
     }
 
@@ -234,7 +278,8 @@ impl ReleaseClosureStatus {
     #[must_use]
     pub fn assemble(envelope: Envelope, ledger: Ledger) -> ReleaseClosureStatus {
         let progress = (!ledger.steps.is_empty()).then(|| format!("{}/{}", ledger.settled(), ledger.steps.len()));
-        let Envelope { observed_generation, last_handled_reconcile_at, completion_time, conditions } = envelope;
+        let Envelope { observed_generation, last_handled_reconcile_at, completion_time, conditions, outages } =
+            envelope;
         let Ledger { playbook, alignment, steps, episode, halt, halts, retry, trace, plan } = ledger;
         ReleaseClosureStatus {
             observed_generation,
@@ -249,6 +294,7 @@ impl ReleaseClosureStatus {
             halt,
             halts,
             retry,
+            outages,
             trace,
             plan,
         }

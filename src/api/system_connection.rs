@@ -3,7 +3,7 @@
 use super::closure_playbook::within;
 use super::conditions::{self, Condition};
 use super::parse::DURATION_PATTERN;
-use super::{NAME_PATTERN, UNOBSERVED, rule, unobserved};
+use super::{NAME_PATTERN, UNOBSERVED, unobserved};
 use crate::closure::decide::Delivery;
 use crate::closure::ids::System;
 pub use crate::products::{
@@ -13,7 +13,11 @@ use crate::roles::{Abilities, Concurrency};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+
+mod rules;
+
+use rules::*;
 
 /// A link for people. The host is a fixed one: no record's id can name another.
 const TEMPLATE_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+/[!-~]*$";
@@ -41,7 +45,10 @@ const TEMPLATE_PATTERN: &str = r"^https?://[A-Za-z0-9._:\[\]-]+/[!-~]*$";
 #[schemars(extend("x-kubernetes-validations" = connection_rules()))]
 pub struct SystemConnectionSpec {
     /// The roles in which playbooks may use it.
-    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(
+        length(min = 1, max = 6),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = role_rules())
+    )]
     pub allowed_roles: Vec<Role>,
     /// A system that speaks the closure HTTP contract. Exactly one product is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,17 +170,22 @@ pub enum Role {
     Queue,
     /// Takes the handoff.
     Intake,
+    /// Takes what people are told of halts. Stands alone: what happens there shall not touch a closure's steps.
+    FollowUp,
 }
 
-impl From<Role> for System {
-    fn from(role: Role) -> System {
-        match role {
+impl Role {
+    /// The system of the six whose adapters play it.
+    #[must_use]
+    pub const fn system(self) -> System {
+        match self {
             Role::Governance => System::Governance,
             Role::Archive => System::Archive,
             Role::Checklist => System::Checklist,
             Role::Tracker => System::Tracker,
             Role::Queue => System::Queue,
-            Role::Intake => System::Intake,
+            // Whatever is able to take a handoff is able to take this.
+            Role::Intake | Role::FollowUp => System::Intake,
         }
     }
 }
@@ -308,7 +320,7 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub carries: Vec<String>,
-    /// As intake: what it does with the same announcement sent twice.
+    /// As intake or follow-up channel: what it does with the same announcement sent twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// As intake: how long it keeps keys; left out: as long as handoffs.
@@ -342,102 +354,4 @@ const fn eight() -> u32 {
 }
 fn ten_seconds() -> String {
     "10s".to_owned()
-}
-
-/// The products there are settings for, by their field.
-const PRODUCTS: [&str; 12] =
-    ["http", "gitea", "github", "redmine", "jira", "objectStore", "oci", "nats", "cloudEvents", "slack", "smtp", "sqs"];
-/// Where each of them has an endpoint by HTTP.
-const ENDPOINTS: [&[&str]; 11] = [
-    &["http"],
-    &["gitea"],
-    &["github"],
-    &["redmine"],
-    &["jira"],
-    &["objectStore", "s3"],
-    &["objectStore", "gcs"],
-    &["objectStore", "azure"],
-    &["oci"],
-    &["cloudEvents"],
-    &["slack"],
-];
-
-fn connection_rules() -> Value {
-    let given = PRODUCTS.map(|product| format!("(has(self.{product}) ? 1 : 0)")).join(" + ");
-    let mut rules = vec![rule(
-        &format!("{given} == 1"),
-        &format!("exactly one product must be given; this release knows {}", PRODUCTS.join(", ")),
-        None,
-    )];
-    for holder in ENDPOINTS {
-        let paths = (1..=holder.len()).map(|length| holder[..length].join("."));
-        let absent: String = paths.map(|path| format!("!has(self.{path}) || ")).collect();
-        let path = holder.join(".");
-        rules.push(rule(
-            &format!("{absent}self.{path}.endpoint.startsWith('https://') || self.allowPlaintext"),
-            "http:// sends the token in the clear; where that is meant, set allowPlaintext: true",
-            Some(&format!(".{path}.endpoint")),
-        ));
-    }
-    rules.push(rule(
-        "!has(self.smtp) || !has(self.smtp.encryption) || self.smtp.encryption != 'None' || self.allowPlaintext",
-        "None sends the password and the mail in the clear; where that is meant, set allowPlaintext: true",
-        Some(".smtp.encryption"),
-    ));
-    rules.push(rule(
-        "!has(self.nats) || self.nats.endpoint.startsWith('tls://') || self.allowPlaintext",
-        "nats:// sends the credentials in the clear; where that is meant, set allowPlaintext: true",
-        Some(".nats.endpoint"),
-    ));
-    rules.push(rule(
-        "!has(self.oci) || !has(self.oci.tokenEndpoint) || self.oci.tokenEndpoint.startsWith('https://') || self.allowPlaintext",
-        "http:// sends the password in the clear; where that is meant, set allowPlaintext: true",
-        Some(".oci.tokenEndpoint"),
-    ));
-    rules.push(rule(
-        "!has(self.sqs) || self.sqs.queueUrl.startsWith('https://') || self.allowPlaintext",
-        "http:// sends the handoff in the clear; where that is meant, set allowPlaintext: true",
-        Some(".sqs.queueUrl"),
-    ));
-    rules.push(rule(
-        "!has(self.links) || self.links.record.startsWith('https://') || self.allowPlaintext",
-        "must be https",
-        Some(".links.record"),
-    ));
-    Value::Array(rules)
-}
-
-fn one_store() -> Value {
-    let given = "(has(self.s3) ? 1 : 0) + (has(self.gcs) ? 1 : 0) + (has(self.azure) ? 1 : 0)";
-    json!([rule(&format!("{given} == 1"), "exactly one of s3, gcs and azure must be given", None)])
-}
-
-fn oci_rules() -> Value {
-    json!([rule(
-        "has(self.usernameSecretRef) == has(self.passwordSecretRef)",
-        "usernameSecretRef and passwordSecretRef go together",
-        None
-    )])
-}
-
-fn nats_rules() -> Value {
-    let ways =
-        "(has(self.userSecretRef) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.credsSecretRef) ? 1 : 0)";
-    json!([
-        rule(
-            "has(self.intake) || has(self.queue) || has(self.events)",
-            "at least one of intake, queue and events must be given",
-            None
-        ),
-        rule(
-            "has(self.userSecretRef) == has(self.passwordSecretRef)",
-            "userSecretRef and passwordSecretRef go together",
-            None
-        ),
-        rule(&format!("{ways} <= 1"), "at most one of userSecretRef, tokenSecretRef and credsSecretRef", None),
-    ])
-}
-
-fn template_rules() -> Value {
-    json!([rule("self.contains('{id}')", "must contain {id}, where the record's id goes", None)])
 }

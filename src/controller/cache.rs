@@ -3,12 +3,12 @@
 //! A pass reads its object from the API server itself; the copies here only say what to look at, which objects are of
 //! one closure, and whether a spec has changed since it was read.
 
+use crate::api::conditions::ANNOUNCED;
 use crate::api::{FollowUpPacket, REQUESTED_AT, ReleaseClosure};
 use crate::closure::ids::ClosureKey;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::runtime::watcher::Event;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -58,7 +58,7 @@ macro_rules! slim_kind {
 }
 
 slim_kind!(Unfinished of ReleaseClosure, UnfinishedSpec, UnfinishedStatus, "An unfinished closure.");
-slim_kind!(Holding of FollowUpPacket, HoldingSpec, IgnoredAny, "A packet that holds its closure: unresolved, or resolved with Abandon.");
+slim_kind!(Holding of FollowUpPacket, HoldingSpec, HoldingStatus, "A packet that holds its closure: unresolved, or resolved with Abandon.");
 
 /// What is kept of an unfinished closure's spec.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,12 +86,33 @@ pub struct UnfinishedStatus {
     pub completion_time: Option<String>,
 }
 
+/// What is kept of a packet's status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HoldingStatus {
+    /// Its conditions, less what nobody here asks for.
+    pub conditions: Vec<Told>,
+}
+
+/// What is kept of a condition.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is so.
+    pub status: String,
+}
+
 /// What is kept of a packet's spec.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HoldingSpec {
     /// Whose closure it holds.
     pub closure_key: String,
+    /// The closure that halted.
+    pub closure_ref: Name,
     /// The halt that it is of.
     pub halt_id: String,
     /// What caused the halt.
@@ -296,6 +317,17 @@ impl<E: Entry + Clone + PartialEq> Index<E> {
         remove(&mut self.lock().by_key, &(namespace.to_owned(), key.to_owned()), name);
     }
 
+    /// The objects for which something holds: namespace and closure key, and name.
+    #[must_use]
+    pub fn named(&self, so: impl Fn(&str, &E) -> bool) -> Vec<((String, String), String)> {
+        let inner = self.lock();
+        let of = |(keyed, entries): (&Keyed, &BTreeMap<String, E>)| {
+            let named = entries.iter().filter(|(_, entry)| so(&keyed.0, entry));
+            named.map(|(name, _)| (keyed.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        inner.by_key.iter().flat_map(of).collect()
+    }
+
     /// Runs over everything that is kept.
     pub fn fold<T>(&self, start: T, mut step: impl FnMut(T, &str, &E) -> T) -> T {
         let inner = self.lock();
@@ -369,48 +401,22 @@ pub struct Hold {
     pub abandoned: bool,
     /// What caused the halt.
     pub cause: String,
+    /// The closure that halted.
+    pub closure: String,
+    /// Whether people were told of it.
+    pub announced: bool,
 }
 
 impl Entry for Hold {
     type Object = Holding;
     fn of(object: &Holding) -> (String, Hold) {
-        let HoldingSpec { closure_key, halt_id, cause, resolution } = object.spec.clone();
+        let HoldingSpec { closure_key, closure_ref, halt_id, cause, resolution } = object.spec.clone();
         let abandoned = resolution.is_some_and(|resolution| resolution.decision == "Abandon");
-        (closure_key, Hold { halt_id, abandoned, cause })
+        let announced = |told: &Told| told.kind == ANNOUNCED && told.status == "True";
+        let announced = object.status.conditions.iter().any(announced);
+        (closure_key, Hold { halt_id, abandoned, cause, closure: closure_ref.name, announced })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn of_the_metadata_what_a_pass_needs_is_kept_and_nothing_else() {
-        let object: Unfinished = serde_json::from_value(json!({
-            "metadata": {
-                "name": "c", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "17",
-                "creationTimestamp": "2026-11-20T10:00:00Z", "deletionTimestamp": "2026-11-20T11:00:00Z",
-                "annotations": {"releaseclosure.io/requestedAt": "now", "other": "x".repeat(1000)},
-                "labels": {"a": "b"}, "finalizers": ["f"], "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}],
-            },
-            "spec": {}, "status": {},
-        }))
-        .unwrap();
-        let time = |text: &str| Some(Time(text.parse().unwrap()));
-        let kept = ObjectMeta {
-            name: Some("c".to_owned()),
-            namespace: Some("n".to_owned()),
-            uid: Some("u".to_owned()),
-            generation: Some(3),
-            resource_version: Some("17".to_owned()),
-            creation_timestamp: time("2026-11-20T10:00:00Z"),
-            deletion_timestamp: time("2026-11-20T11:00:00Z"),
-            annotations: Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into()),
-            ..ObjectMeta::default()
-        };
-        assert_eq!(object.metadata, kept);
-        let bare: Unfinished = serde_json::from_value(json!({"metadata": {"name": "c"}})).unwrap();
-        assert_eq!(bare.metadata, ObjectMeta { name: Some("c".to_owned()), ..ObjectMeta::default() });
-    }
-}
+mod tests;

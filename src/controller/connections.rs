@@ -4,20 +4,20 @@
 //! being worked on is that there is no client, or that the system does not accept its credentials; a system that is
 //! merely away is found out by each pass itself, since a finding elsewhere must show even then.
 
+mod probing;
+
 use super::playbooks::Unusable;
 use super::secrets::{self, SecretError};
-use crate::api::conditions::{self, Stamp, Truth};
+use crate::api::SystemConnection;
+use crate::api::conditions::{self, Truth};
 use crate::api::parse::{self, Playbook};
-use crate::api::system_connection::{Role, RoleStatus};
-use crate::api::{SystemConnection, SystemConnectionStatus};
+use crate::api::system_connection::Role;
 use crate::closure::ids::System;
 use crate::closure::ledger::ObjectVersion;
 use crate::closure::reason::Reason;
-use crate::closure::snapshot::Trouble;
+use crate::providers::meter::Meter;
 use crate::providers::{self, LimitSettings, Product, Settings};
-use crate::roles::{Abilities, Connected, Events, Probe};
-use jiff::Timestamp;
-use kube::api::{Api, PostParams};
+use crate::roles::{Abilities, Connected, Events};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
 use std::collections::HashMap;
@@ -47,6 +47,8 @@ struct Entry {
     /// One maker at a time.
     making: tokio::sync::Mutex<()>,
     made: Mutex<Option<Made>>,
+    /// Counts on, whatever becomes of the client.
+    meter: Arc<Meter>,
 }
 
 /// A client, or why there is none.
@@ -113,15 +115,8 @@ impl Connections {
     /// # Errors
     /// It does not exist, is not allowed in the role, or does not offer what the playbook names.
     pub fn allows(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<(), Unusable> {
+        let object = self.in_role(namespace, name, Role::from(system))?;
         let unusable = |reason, message| Unusable { reason, message, system: Some(system) };
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no systemconnection {name} in this namespace.");
-            return Err(unusable(Reason::ConnectionNotFound, message));
-        };
-        if !object.spec.allowed_roles.contains(&Role::from(system)) {
-            let message = format!("Systemconnection {name} is not allowed in the role {:?}.", Role::from(system));
-            return Err(unusable(Reason::RoleNotAllowed, message));
-        }
         let state = &playbook.rules.approved_state;
         let offers = || product(&object).is_none_or(|product| product.offers_state(state));
         if system == System::Tracker && !offers() {
@@ -129,6 +124,44 @@ impl Connections {
             return Err(unusable(Reason::PlaybookInvalid, message));
         }
         Ok(())
+    }
+
+    /// A connection that is allowed in a role, by its spec alone.
+    ///
+    /// # Errors
+    /// It does not exist, or is not allowed in the role.
+    pub fn in_role(&self, namespace: &str, name: &str, role: Role) -> Result<Arc<SystemConnection>, Unusable> {
+        // A channel for follow-ups is none of the systems.
+        let system = Some(role.system()).filter(|_| role != Role::FollowUp);
+        let unusable = |reason, message| Unusable { reason, message, system };
+        let Some(object) = self.get(namespace, name) else {
+            let message = format!("There is no systemconnection {name} in this namespace.");
+            return Err(unusable(Reason::ConnectionNotFound, message));
+        };
+        if !object.spec.allowed_roles.contains(&role) {
+            let message = format!("Systemconnection {name} is not allowed in the role {role:?}.");
+            return Err(unusable(Reason::RoleNotAllowed, message));
+        }
+        Ok(object)
+    }
+
+    /// A channel for follow-ups, its client made if need be.
+    ///
+    /// # Errors
+    /// As [`Connections::in_role`], or there is no client, or its credentials are not accepted.
+    pub async fn channel(&self, namespace: &str, name: &str) -> Result<Arc<Connected>, Unusable> {
+        let object = self.in_role(namespace, name, Role::FollowUp)?;
+        let unusable = |why: &str| Unusable {
+            reason: Reason::ConnectionNotReady,
+            message: format!("Systemconnection {name} is not ready: {why}"),
+            system: None,
+        };
+        let made = self.make(&object, SECRET_AGE_MAX).await;
+        let connected = made.client.map_err(|(_, why)| unusable(&why))?;
+        if made.unauthorized {
+            return Err(unusable(Reason::Unauthorized.sentence()));
+        }
+        Ok(connected)
     }
 
     /// A connection for a role of a pass, its client made if need be.
@@ -234,7 +267,7 @@ impl Connections {
             }
             (_, Ok(found)) => {
                 let secrets = found.digest;
-                let client = self.settings(object, found).and_then(|settings| {
+                let client = self.settings(object, found, entry.meter.clone()).and_then(|settings| {
                     providers::connect(&settings)
                         .map(Arc::new)
                         .map_err(|refused| (refused.reason(), format!("{refused}.")))
@@ -257,7 +290,12 @@ impl Connections {
         made
     }
 
-    fn settings(&self, object: &SystemConnection, found: secrets::Found) -> Result<Settings, (Reason, String)> {
+    fn settings(
+        &self,
+        object: &SystemConnection,
+        found: secrets::Found,
+        meter: Arc<Meter>,
+    ) -> Result<Settings, (Reason, String)> {
         let product = product(object).ok_or_else(|| {
             (
                 Reason::ProviderNotSupported,
@@ -279,8 +317,16 @@ impl Connections {
             },
             allow_plaintext: object.spec.allow_plaintext,
             allow_loopback: self.allow_loopback,
-            meter: Arc::default(),
+            meter,
         })
+    }
+
+    /// The meters of all connections, each with namespace and name.
+    #[must_use]
+    pub fn meters(&self) -> Vec<(String, String, Arc<Meter>)> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let meters = entries.iter();
+        meters.map(|((namespace, name), entry)| (namespace.clone(), name.clone(), entry.meter.clone())).collect()
     }
 
     /// A system answered 401: the connection is left alone until a probe says otherwise. Returns what to probe.
@@ -309,89 +355,6 @@ impl Connections {
         })
         .collect()
     }
-
-    /// Probes a connection and tells what was found on its status. Returns whether it can be used now where that has
-    /// changed. Writes nothing where nothing has.
-    ///
-    /// # Errors
-    /// Where the API server does not take the status.
-    pub async fn probe(&self, object: &SystemConnection, now: Timestamp) -> Result<Option<bool>, kube::Error> {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let made = self.make(object, Duration::from_secs(1)).await;
-        let found = match &made.client {
-            Err((reason, why)) => Err((*reason, why.clone())),
-            Ok(connected) => {
-                let mut found = Ok(());
-                // In each of its roles: what is set for one says nothing of another.
-                for role in &object.spec.allowed_roles {
-                    found = as_told(connected.prober.probe((*role).into()).await);
-                    if found.is_err() {
-                        break;
-                    }
-                }
-                found
-            }
-        };
-        let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
-        if let Some(made) = self.entry(&namespace, &name).made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            made.unauthorized = unauthorized;
-            made.probed = Some(Instant::now());
-        }
-        self.tell(object, &made, found, now).await
-    }
-
-    async fn tell(
-        &self,
-        object: &SystemConnection,
-        made: &Made,
-        found: Result<(), (Reason, String)>,
-        now: Timestamp,
-    ) -> Result<Option<bool>, kube::Error> {
-        let generation = object.metadata.generation.unwrap_or_default();
-        let stamp = Stamp { generation, now };
-        let before = object.status.clone().unwrap_or_default();
-        let was_ready = conditions::is_true(&before.conditions, conditions::READY);
-        let roles = made.client.as_ref().map_or_else(
-            |_| Vec::new(),
-            |connected| {
-                let roles = object.spec.allowed_roles.iter();
-                roles
-                    .filter_map(|role| Some(RoleStatus::new(*role, &connected.prober.abilities((*role).into())?)))
-                    .collect()
-            },
-        );
-        let mut status = SystemConnectionStatus {
-            observed_generation: generation,
-            provider: product(object).map(|product| product.name().to_owned()),
-            conditions: before.conditions.clone(),
-            roles,
-        };
-        let is_ready = found.is_ok();
-        let (truth, reason, message) = match &found {
-            Ok(()) => (Truth::True, Reason::Ready, Reason::Ready.sentence()),
-            Err((reason, message)) => (Truth::False, *reason, message.as_str()),
-        };
-        conditions::set(&mut status.conditions, conditions::READY, truth, reason.as_str(), message, stamp);
-        let changed = (is_ready != was_ready || before.observed_generation != generation).then_some(is_ready);
-        if before == status {
-            return Ok(changed);
-        }
-        let mut object = object.clone();
-        object.metadata.managed_fields = None;
-        object.status = Some(status);
-        let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        match api.replace_status(&object.name_any(), &PostParams::default(), &object).await {
-            // Somebody changed it in between: it is probed again on the next round, from the new version.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
-                let entry = self.entry(&object.namespace().unwrap_or_default(), &object.name_any());
-                if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-                    made.probed = None;
-                }
-                Ok(changed)
-            }
-            other => other.map(|_| changed),
-        }
-    }
 }
 
 fn version_of(object: &SystemConnection) -> ObjectVersion {
@@ -409,27 +372,4 @@ fn product(object: &SystemConnection) -> Option<Product> {
 
 fn products() -> String {
     providers::products().collect::<Vec<_>>().join(", ")
-}
-
-fn as_told(probe: Probe) -> Result<(), (Reason, String)> {
-    match probe {
-        Probe::Ready => Ok(()),
-        Probe::Failed(why) => Err(reason_of(why.trouble)),
-        Probe::Unfit { setting, what } => Err((Reason::ConnectionInvalid, format!("spec.{setting} {what}."))),
-        Probe::Told { setting, what, right } => {
-            Err((Reason::ConnectionInvalid, format!("spec.{setting} {what} {right}.")))
-        }
-    }
-}
-
-fn reason_of(trouble: Trouble) -> (Reason, String) {
-    let reason = match trouble {
-        Trouble::Unauthorized => Reason::Unauthorized,
-        Trouble::Forbidden => Reason::Forbidden,
-        Trouble::NotUnderstood => Reason::NotTheContract,
-        Trouble::Unavailable | Trouble::TooManyRequests | Trouble::HeldBack | Trouble::Stale => {
-            Reason::EndpointUnreachable
-        }
-    };
-    (reason, reason.sentence().to_owned())
 }

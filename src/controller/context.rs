@@ -1,8 +1,10 @@
 //! What every pass shares.
 
+use super::announce::Telling;
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
 use super::events::Events;
+use super::tally::Tally;
 use crate::drive::Remembered;
 use crate::lease::Fence;
 use crate::telemetry::Metrics;
@@ -38,10 +40,14 @@ pub struct Context {
     pub fence: Fence,
     /// Counters.
     pub metrics: Metrics,
+    /// What is counted from objects.
+    pub tally: Tally,
     /// Events for people, published behind the passes.
     pub events: Events,
     /// Wakes a closure.
     pub wake: mpsc::UnboundedSender<ObjectRef<Unfinished>>,
+    /// Wakes the telling of a halt.
+    pub tell: mpsc::UnboundedSender<Telling>,
     /// One pass at a time over one closure key.
     pub keys: Locks<(String, String)>,
     /// Room for passes.
@@ -85,6 +91,12 @@ impl Context {
     #[must_use]
     pub fn is_waiting(&self, uid: &str) -> bool {
         self.remembered().get(uid).is_some_and(|remembered| remembered.is_waiting())
+    }
+
+    /// How many closures wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.remembered().values().filter(|remembered| remembered.is_waiting()).count()
     }
 
     /// The unfinished objects of closures, which are named by namespace and key.

@@ -150,10 +150,23 @@ impl Draft {
         let mut envelope = self.envelope.clone();
         envelope.observed_generation = generation;
         envelope.last_handled_reconcile_at = requested_at.or(envelope.last_handled_reconcile_at);
+        let waits_since = self.ledger.retry.as_ref().map(|retry| retry.since);
+        let goes_on = matches!(self.standing, Standing::Working | Standing::Closed);
+        // From what is stored to what will be: a status that is not stored counts nothing.
+        envelope.outages = self.base.outages.then(waits_since, goes_on, now);
         let stamp = Stamp { generation, now };
         envelope.conditions = conditions::of_closure(&self.base.conditions, &self.standing, &self.domain, stamp);
         let status = ReleaseClosureStatus::assemble(envelope, self.ledger.clone());
-        (status != self.base).then_some(status)
+        // Where the wait is told already and only its beginning is not, the API server does not know the field.
+        let mut known = status.clone();
+        known.outages.since = self.base.outages.since;
+        (known != self.base).then_some(status)
+    }
+
+    /// The status that it is based on: what is stored, as far as is known.
+    #[must_use]
+    pub fn base(&self) -> &ReleaseClosureStatus {
+        &self.base
     }
 
     /// The version of the object that it is based on.

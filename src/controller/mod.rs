@@ -3,12 +3,14 @@
 //! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
 //! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
 //! [`playbooks`] and [`connections`] (with their [`secrets`]), runs [`crate::drive`]'s loop over them, and records what came
-//! of it ([`draft`], [`record`], [`packets`], [`events`]). Beside that, `feeds` make closures of reviews that were accepted. This file wires them together.
+//! of it ([`draft`], [`record`], [`packets`], [`events`]). Beside that, [`announce`] tells people of halts, and `feeds` make
+//! closures of reviews that were accepted. This file wires them together.
 //!
 //! **Invariant:** nothing here decides. What to do next, the core says; what stands against doing it (a changed object, a
 //! lease that may end, a limit) only ever makes a pass stop early.
 
 mod agenda;
+pub mod announce;
 pub mod cache;
 pub mod connections;
 pub mod context;
@@ -20,6 +22,7 @@ pub mod pass;
 pub mod playbooks;
 pub mod record;
 pub mod secrets;
+pub mod tally;
 mod watches;
 
 use crate::api::{AcceptanceFeed, ClosurePlaybook, SystemConnection};
@@ -45,7 +48,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 /// The oldest Kubernetes whose schemas and policies behave as the shipped ones need.
 const KUBERNETES_MIN: (u32, u32) = (1, 33);
@@ -120,6 +123,8 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     let outcome =
         lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
     metrics.set_leader(false);
+    metrics.set_watch(None);
+    metrics.set_figures(None);
     if outcome.is_ok() {
         // Nothing is written any more: the next replica begins while the last events go out. Those are handed over within a
         // moment; what is left then is not worth a longer stop.
@@ -233,6 +238,7 @@ async fn lead(
 ) -> Result<(), Error> {
     let namespace = settings.namespace.name();
     let (wake, woken) = mpsc::unbounded_channel();
+    let (tell, told) = mpsc::unbounded_channel();
     let closures = Writer::<Unfinished>::default();
     let playbooks = Writer::<ClosurePlaybook>::default();
     let connected = Writer::<SystemConnection>::default();
@@ -247,8 +253,10 @@ async fn lead(
         connections,
         fence,
         metrics: metrics.clone(),
+        tally: tally::Tally::new(metrics.clone()),
         events,
         wake,
+        tell,
         keys: Locks::default(),
         room: Room::default(),
         memory: Mutex::default(),
@@ -287,7 +295,9 @@ async fn lead(
         let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
         agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
-    let ticking = watches::tick(&context);
+    metrics.set_watch(Some(context.clone()));
+    let ticking = future::join(watches::tick(&context), tally::keep(&context, namespace));
+    let telling = announce::keep(&context, told);
     let feeding = async {
         // What is judged before that would seem to lack its playbook.
         let (Ok(()), Ok(())) = (feeds_known.await, may_feed.await) else { return };
@@ -306,7 +316,7 @@ async fn lead(
         future::join(serving, feeds.keep()).await;
     };
 
-    let mut running = pin!(future::join4(background, passes, ticking, feeding));
+    let mut running = pin!(future::join5(background, passes, ticking, telling, feeding));
     let (mut stop, mut lost) = (pin!(stop), pin!(lost));
     tokio::select! {
         _ = &mut running => Ok(()),
@@ -343,12 +353,16 @@ async fn reconcile(
     // It may have left the cache since it was woken.
     let Some(object) = context.closures.get(&reference) else { return Next::OnChange };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let queued = context.metrics.queue();
     let place = context.room.enter(&namespace, &object.spec.playbook_ref.name).await;
     let turn = context.keys.lock((namespace.clone(), object.key().as_str().to_owned())).await;
+    drop(queued);
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {
         return Next::OnChange;
     }
-    let next = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name))).await;
+    let span = info_span!("pass", closure = %object.key(), namespace, object = name);
+    let pass = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name)));
+    let next = pass.instrument(span).await;
     drop((turn, place));
     next
 }

@@ -1,6 +1,6 @@
 //! Halts and their packets. The latch is the status; the packet follows from it, and a resolution comes back through it.
 
-use super::cache::{Hold, Holding, HoldingSpec};
+use super::cache::{Hold, Holding, HoldingSpec, HoldingStatus, Name};
 use super::context::Context;
 use super::draft::{Draft, Stored};
 use super::events::Happening;
@@ -16,7 +16,7 @@ use crate::closure::ids::System;
 use crate::closure::ledger::{Decision, Finding, Halt, Ledger, NameRef, PastHalt, printable};
 use crate::closure::packet;
 use crate::closure::reason::Reason;
-use crate::telemetry::{After, Ending, Finish};
+use crate::telemetry::{After, Ending};
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn link(resolved: &Resolved, system: System, record: Option<&str>) -> Option<Str
 }
 
 /// Latches a halt in the status, then makes its packet. There is no packet of a halt that is not latched: where the status
-/// had changed, the next pass decides anew. `written` tells whether anything was written before.
+/// had changed, the next pass decides anew.
 ///
 /// # Errors
 /// Where the API server takes neither; a halt that is stored gets its packet at the next pass.
@@ -53,9 +53,7 @@ pub async fn latch(
     accepted: &Accepted,
     mut draft: Draft,
     findings: Vec<Finding>,
-    written: bool,
 ) -> Result<Ended, PassError> {
-    let found = findings.clone();
     let Some(halt) = draft.latch(&subject.uid, findings, context.now()) else {
         return Ok((Ending::Nothing, Next::AtOnce));
     };
@@ -63,7 +61,6 @@ pub async fn latch(
     if record::store_fact(context, subject, draft).await? == Stored::Steps {
         return Ok((Ending::Conflict, Next::AtOnce));
     }
-    record::count_findings(context, &found, written);
     info!(closure = %accepted.key(), halt = halt.id, cause = %halt.cause, "halted");
     make(context, subject, accepted, &ledger, &halt).await?;
     let note = format!("{} Resolve followuppacket {} to release it.", halt.cause.sentence(), halt.packet_ref.name);
@@ -109,9 +106,16 @@ async fn make(
     };
     let name = &halt.packet_ref.name;
     let object = FollowUpPacket::new(name, spec);
-    let holding = holding(&subject.namespace, name, accepted, halt);
+    let holding = holding(subject, name, accepted, halt);
     context.holds.making(&holding);
+    let counting = context.tally.change().await;
     let made = api(context, &subject.namespace).create(&PostParams::default(), &object).await;
+    match &made {
+        Ok(_) => context.tally.halted(&object.spec),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(_) => context.tally.doubt(),
+    }
+    drop(counting);
     // Held from now on, unless the watch knows better: somebody may have resolved it before the reply was here.
     context.holds.made(&holding, made.is_ok());
     match made {
@@ -123,20 +127,21 @@ async fn make(
     Ok(())
 }
 
-fn holding(namespace: &str, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
+fn holding(subject: &Subject, name: &str, accepted: &Accepted, halt: &Halt) -> Holding {
     Holding {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
+            namespace: Some(subject.namespace.clone()),
             ..ObjectMeta::default()
         },
         spec: HoldingSpec {
             closure_key: accepted.key().as_str().to_owned(),
+            closure_ref: Name { name: subject.name.clone() },
             halt_id: halt.id.clone(),
             cause: halt.cause.as_str().to_owned(),
             resolution: None,
         },
-        status: serde::de::IgnoredAny,
+        status: HoldingStatus::default(),
     }
 }
 
@@ -184,8 +189,8 @@ pub async fn attend(
             draft.standing = Standing::Working;
             record::store(context, subject, draft).await?;
             context.holds.forget(&subject.namespace, accepted.key().as_str(), &name);
-            let waited = context.now().duration_since(halt.at);
-            context.metrics.resumed(After::Halt, Duration::try_from(waited).ok());
+            let waited = Duration::try_from(context.now().duration_since(halt.at)).unwrap_or_default();
+            context.metrics.resumed(After::Halt, waited);
             info!(closure = %accepted.key(), halt = halt.id, by, "resumed");
             context.events.tell(
                 &subject.object,
@@ -197,7 +202,6 @@ pub async fn attend(
         Released::Abandoned => {
             draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
-            context.metrics.closure_finished(Finish::Abandoned, true);
             info!(closure = %accepted.key(), halt = halt.id, by, "abandoned");
             context.events.tell(&subject.object, Happening::Abandoned, &halt.id, format!("Given up by {by}."));
         }
@@ -248,7 +252,6 @@ pub async fn take_over(
             draft.ledger.episode += 1;
             draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
-            context.metrics.closure_finished(Finish::Abandoned, true);
             let note =
                 format!("This closure was given up before, see followuppacket {name}; delete that to start afresh.");
             context.events.tell(&subject.object, Happening::Abandoned, "TakeOver", note);
@@ -260,6 +263,8 @@ pub async fn take_over(
             draft.halted(&halt);
             draft.ledger.halt = Some(halt);
             record::store(context, subject, draft).await?;
+            // Where the object that halted is gone, this one says on which channel.
+            context.tell_untold(Some(&subject.namespace));
             let note = format!("Held by followuppacket {name}, of an earlier object of this closure.");
             context.events.tell(&subject.object, Happening::Halted, "TakeOver", note);
             Ok((Ending::Halted, Next::OnChange))
@@ -279,19 +284,46 @@ async fn say(context: &Context, packet: &FollowUpPacket, released: Released) {
             (Truth::False, Reason::Rejected, "No closure is halted by this packet; its resolution does nothing.")
         }
     };
-    let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
-    let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
-    let mut object = packet.clone();
-    object.metadata.managed_fields = None;
-    let mut status = object.status.take().unwrap_or_default();
-    let before = status.clone();
-    conditions::set(&mut status.conditions, conditions::RESOLVED, truth, reason.as_str(), message, stamp);
-    if status == before {
-        return;
-    }
-    object.status = Some(status);
-    if let Err(error) = api(context, &namespace).replace_status(&name, &PostParams::default(), &object).await {
+    let name = packet.name_any();
+    if let Err(error) =
+        set_condition(context, packet.clone(), (conditions::RESOLVED, truth, reason.as_str(), message)).await
+    {
         warn!(%error, packet = name, "the packet does not say what became of its resolution");
+    }
+}
+
+/// Sets one condition of a packet, and leaves the others as they are, also where somebody else writes one meanwhile. Writes
+/// nothing where it says so already, or is gone.
+///
+/// # Errors
+/// The API server does not take it.
+pub(super) async fn set_condition(
+    context: &Context,
+    mut packet: FollowUpPacket,
+    (kind, truth, reason, message): (&str, Truth, &'static str, &str),
+) -> Result<(), kube::Error> {
+    let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
+    let uid = packet.uid();
+    let api = api(context, &namespace);
+    loop {
+        let stamp = Stamp { generation: packet.metadata.generation.unwrap_or_default(), now: context.now() };
+        let before = packet.status.take().unwrap_or_default();
+        let mut status = before.clone();
+        conditions::set(&mut status.conditions, kind, truth, reason, message, stamp);
+        if status == before {
+            return Ok(());
+        }
+        packet.metadata.managed_fields = None;
+        packet.status = Some(status);
+        match api.replace_status(&name, &PostParams::default(), &packet).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => match api.get_opt(&name).await? {
+                Some(fresh) if fresh.uid() == uid => packet = fresh,
+                _ => return Ok(()),
+            },
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 

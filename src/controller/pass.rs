@@ -309,7 +309,6 @@ async fn finish(
     mut remembered: Remembered,
 ) -> Result<Ended, PassError> {
     let first = draft.is_first();
-    let written = pass.has_written();
     match end {
         End::Wait(wait) => {
             let progressed = draft.settled() < pass.ledger().settled();
@@ -339,7 +338,7 @@ async fn finish(
             context.forget(&subject.uid);
             let findings = packets::with_links(findings, resolved);
             draft.take(&pass, brief, Standing::Working);
-            packets::latch(context, subject, &brief.accepted, draft, findings, written).await
+            packets::latch(context, subject, &brief.accepted, draft, findings).await
         }
         End::Planned(findings) => {
             context.forget(&subject.uid);
@@ -350,7 +349,7 @@ async fn finish(
         End::Done => {
             context.forget(&subject.uid);
             draft.take_close(&mut pass, brief, context.now());
-            match record::close(context, subject, brief, draft, remembered.waited()).await? {
+            match record::close(context, subject, brief, draft).await? {
                 Stored::Steps => Ok((Ending::Conflict, Next::AtOnce)),
                 Stored::Whole | Stored::Nothing => Ok((Ending::Closed, Next::OnChange)),
             }

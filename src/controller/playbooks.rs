@@ -2,7 +2,8 @@
 
 use super::connections::{Connections, Usable};
 use crate::api::conditions::{self, Stamp, Truth};
-use crate::api::parse::{self, Playbook};
+use crate::api::parse::{self, Backoff, Playbook};
+use crate::api::system_connection::Role;
 use crate::api::{ClosurePlaybook, ClosurePlaybookStatus};
 use crate::closure::ids::System;
 use crate::closure::ledger::PlaybookVersion;
@@ -117,6 +118,13 @@ impl Playbooks {
         Ok(Resolved { playbook, version, connections })
     }
 
+    /// The connection on which a playbook has people told of halts, and how its closures try again.
+    #[must_use]
+    pub fn follow_up(&self, namespace: &str, name: &str) -> Option<(String, Backoff)> {
+        let (playbook, _) = self.parse(&*self.get(namespace, name)?).ok()?;
+        Some((playbook.follow_up.clone()?, playbook.retry))
+    }
+
     /// Tells on a playbook whether it can be used. Writes nothing where that is known already.
     ///
     /// # Errors
@@ -134,6 +142,10 @@ impl Playbooks {
             Ok((playbook, _)) => System::ALL
                 .into_iter()
                 .try_for_each(|system| connections.allows(&namespace, playbook.connection(system), system, &playbook))
+                .and_then(|()| match &playbook.follow_up {
+                    Some(channel) => connections.in_role(&namespace, channel, Role::FollowUp).map(drop),
+                    None => Ok(()),
+                })
                 .map_err(|unusable| (unusable.reason, unusable.message)),
         };
         let generation = object.metadata.generation.unwrap_or_default();

@@ -8,10 +8,9 @@ use super::pass::Subject;
 use crate::api::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus, parse};
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::Brief;
-use crate::closure::ids::Step;
-use crate::closure::ledger::{Finding, Outcome};
+use crate::closure::ledger::Outcome;
 use crate::drive::Unstored;
-use crate::telemetry::{After, Finish};
+use crate::telemetry::After;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use kube::api::{GetParams, PostParams, Request};
@@ -222,6 +221,8 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
     let request = Request::new(path)
         .replace_subresource("status", &subject.name, &PostParams::default(), body)
         .map_err(|error| StoreError::Api(kube::Error::BuildRequest(error)))?;
+    // A count of what is finished begins before this is written, or after it is counted.
+    let counting = if status.completion_time.is_some() { Some(context.tally.change().await) } else { None };
     let reply = context.client.request::<Reply>(request).await;
     let stored = reply.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {
@@ -234,12 +235,24 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
         Ok(stored) => stored,
         Err(error) => {
             if matches!(error, StoreError::Api(_)) {
+                if counting.is_some() {
+                    context.tally.doubt();
+                }
                 draft.is_sent(status);
             }
             return Err(error);
         }
     };
     context.metrics.status_written();
+    let (before, after) = (draft.base().outages, status.outages);
+    if after.count > before.count {
+        context
+            .metrics
+            .resumed(After::Outage, Duration::from_secs(u64::from(after.seconds.saturating_sub(before.seconds))));
+    }
+    if status.completion_time.is_some() {
+        context.tally.finished(&status);
+    }
     draft.stored(status, Some(stored.metadata.resource_version));
     Ok(true)
 }
@@ -249,39 +262,17 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
 ///
 /// # Errors
 /// As [`store_fact`].
-pub async fn close(
-    context: &Context,
-    subject: &Subject,
-    brief: &Brief,
-    draft: Draft,
-    waited: Option<Duration>,
-) -> Result<Stored, StoreError> {
+pub async fn close(context: &Context, subject: &Subject, brief: &Brief, draft: Draft) -> Result<Stored, StoreError> {
     let digest = draft.ledger.trace.as_ref().map(|trace| trace.digest.clone()).unwrap_or_default();
-    let manual = !draft.ledger.halts.is_empty();
-    let steps: Vec<(Step, Outcome)> = draft.ledger.steps.iter().map(|step| (step.name, step.outcome)).collect();
+    let done = draft.ledger.steps.iter().filter(|step| step.outcome == Outcome::AlreadyDone);
+    let done = done.map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
     let stored = store_fact(context, subject, draft).await?;
     if stored == Stored::Steps {
         return Ok(stored);
     }
-    let metrics = &context.metrics;
-    metrics.closure_finished(Finish::Closed, manual);
-    for (step, outcome) in &steps {
-        metrics.step_settled(step.system(), *outcome);
-    }
-    let found_done = steps.iter().any(|(_, outcome)| *outcome == Outcome::AlreadyDone);
-    if let Some(waited) = waited {
-        metrics.resumed(After::Outage, Some(waited));
-    }
-    if found_done {
-        metrics.resumed(After::AlreadyUpdated, None);
-        let done = steps.iter().filter(|(_, outcome)| *outcome == Outcome::AlreadyDone);
-        let done = done.map(|(step, _)| step.as_str()).collect::<Vec<_>>().join(", ");
-        context.events.tell(
-            &subject.object,
-            Happening::StepAlreadyDone,
-            "Skip",
-            format!("Found done already: {done}."),
-        );
+    if !done.is_empty() {
+        let note = format!("Found done already: {done}.");
+        context.events.tell(&subject.object, Happening::StepAlreadyDone, "Skip", note);
     }
     info!(closure = %brief.accepted.key(), namespace = subject.namespace, name = subject.name, trace = digest, "closed");
     context.events.tell(
@@ -297,14 +288,4 @@ pub async fn close(
 pub fn tell_received(context: &Context, subject: &Subject, accepted: &Accepted) {
     let note = format!("Answers event {} for review {}.", accepted.review().accepted_event.id, accepted.review().id);
     context.events.tell(&subject.object, Happening::AcceptedEventReceived, "Receive", note);
-}
-
-/// Counts what halted a closure.
-pub fn count_findings(context: &Context, findings: &[Finding], written: bool) {
-    for finding in findings {
-        context.metrics.found(finding.check, finding.reason, !written);
-    }
-    if let Some(first) = findings.first() {
-        context.metrics.halted(first.reason);
-    }
 }

@@ -81,6 +81,8 @@ pub(super) fn closures(
                     let alive: std::collections::HashSet<_> =
                         context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
                     seen.retain(|reference, _| alive.contains(reference));
+                    // Which channel a halt is told on is known by its closure.
+                    context.tell_untold(None);
                 }
                 Event::Apply(object) | Event::InitApply(object) => {
                     let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
@@ -131,10 +133,14 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
         while let Some(event) = events.next().await {
             context.wake(&context.holds.apply(&event));
             match event {
-                Event::InitDone => once.tell(),
+                Event::InitDone => {
+                    once.tell();
+                    context.tell_untold(None);
+                }
                 // Nobody has answered yet. The closure it is of knows; others of the same key are held from now on.
                 Event::Apply(packet) if packet.spec.resolution.is_none() => {
                     let key = (packet.namespace().unwrap_or_default(), packet.spec.closure_key.clone());
+                    context.tell(&packet);
                     let halted_by_it = |closure: &ObjectRef<Unfinished>| {
                         let halt = context.closures.get(closure).and_then(|closure| closure.status.halt.clone());
                         halt.is_some_and(|halt| halt.id == packet.spec.halt_id)
@@ -217,9 +223,9 @@ pub(super) fn playbooks(
             }
             for playbook in changed(event, &mut seen, &mut listed) {
                 let name = playbook.name_any();
-                context.wake_waiting(&playbook.namespace().unwrap_or_default(), |closure| {
-                    closure.spec.playbook_ref.name == name
-                });
+                let namespace = playbook.namespace().unwrap_or_default();
+                context.wake_waiting(&namespace, |closure| closure.spec.playbook_ref.name == name);
+                context.tell_untold(Some(&namespace));
             }
         }
     };
@@ -279,6 +285,7 @@ pub(super) fn connections(
             for namespace in namespaces {
                 judge_all(&context, &context.playbooks.of_namespace(&namespace)).await;
                 context.wake_waiting(&namespace, |_| true);
+                context.tell_untold(Some(&namespace));
             }
         }
     };
@@ -315,7 +322,10 @@ fn probe(context: &Arc<Context>, connection: &SystemConnection) {
     tokio::spawn(async move {
         let namespace = connection.namespace().unwrap_or_default();
         match context.connections.probe(&connection, context.now()).await {
-            Ok(Some(true)) => context.wake_waiting(&namespace, |_| true),
+            Ok(Some(true)) => {
+                context.wake_waiting(&namespace, |_| true);
+                context.tell_untold(Some(&namespace));
+            }
             Ok(Some(false) | None) => {}
             Err(error) => warn!(%error, connection = connection.name_any(), "a connection's status was not written"),
         }
@@ -329,7 +339,7 @@ pub(super) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
     }
 }
 
-/// Every few seconds: the probes that are due, and the gauges.
+/// Every few seconds: the probes that are due.
 pub(super) async fn tick(context: &Arc<Context>) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -343,7 +353,5 @@ pub(super) async fn tick(context: &Arc<Context>) {
         for connection in context.connections.due(|namespace| unfinished.contains(namespace)) {
             probe(context, &connection);
         }
-        context.metrics.set_unfinished(context.closures.len());
-        context.metrics.set_unresolved(context.holds.fold(0, |open, _, hold| open + usize::from(!hold.abandoned)));
     }
 }

@@ -17,8 +17,8 @@ pub struct Remembered {
     unsettled: Option<(Option<Timestamp>, Instant)>,
     /// Passes in a row that ended waiting.
     attempts: u32,
-    /// When the waiting began, for the figure of how long a resume took.
-    waiting_since: Option<Instant>,
+    /// Whether the last pass ended waiting.
+    waiting: bool,
 }
 
 impl Remembered {
@@ -43,13 +43,13 @@ impl Remembered {
             self.unsettled.get_or_insert_with(|| (ledger.step(Step::NotifyCoordinator).at, Instant::now()));
         }
         self.attempts = if progressed { 1 } else { self.attempts + 1 };
-        self.waiting_since.get_or_insert_with(Instant::now);
+        self.waiting = true;
     }
 
     /// A pass could not begin: it waits.
     pub fn could_not_begin(&mut self) {
         self.failed();
-        self.waiting_since.get_or_insert_with(Instant::now);
+        self.waiting = true;
     }
 
     /// A pass failed. Gives how many did so, or ended waiting, in a row.
@@ -61,13 +61,7 @@ impl Remembered {
     /// Whether the last pass ended waiting.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.waiting_since.is_some()
-    }
-
-    /// For how long it has waited.
-    #[must_use]
-    pub fn waited(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since.elapsed())
+        self.waiting
     }
 
     /// The pause before the next try: doubling from `initial` to `max`, with up to a quarter of jitter, and never

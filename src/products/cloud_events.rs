@@ -31,10 +31,10 @@ pub struct CloudEvents {
     #[serde(default = "source")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SOURCE_PATTERN))]
     pub source: String,
-    /// The events' type.
-    #[serde(default = "event_type", rename = "type")]
+    /// The events' type. Left out: io.releaseclosure.handoff.v1 of an intake, io.releaseclosure.halt.v1 of a follow-up channel.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = TYPE_PATTERN))]
-    pub event_type: String,
+    pub event_type: Option<String>,
     /// What the receiver does with an event whose source and id it knows.
     #[serde(default)]
     pub duplicates: Duplicates,
@@ -68,6 +68,18 @@ pub enum Duplicates {
 }
 
 impl CloudEvents {
+    /// The type of a handoff's event.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        self.event_type.as_deref().unwrap_or("io.releaseclosure.handoff.v1")
+    }
+
+    /// The type of a halt's event.
+    #[must_use]
+    pub fn halt_type(&self) -> &str {
+        self.event_type.as_deref().unwrap_or("io.releaseclosure.halt.v1")
+    }
+
     /// What may be relied on.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -89,8 +101,4 @@ impl CloudEvents {
 
 fn source() -> String {
     "releaseclosure".to_owned()
-}
-
-fn event_type() -> String {
-    "io.releaseclosure.handoff.v1".to_owned()
 }

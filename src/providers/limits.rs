@@ -9,7 +9,7 @@
 
 use super::LimitSettings;
 use super::breaker::Breaker;
-use super::meter::{Meter, Verb};
+use super::meter::{Holdup, Meter, Verb};
 use super::rest::reply::{Came, Failure, Fate};
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::roles::{Gate, Permit};
@@ -105,14 +105,14 @@ impl Limits {
         // Whoever has the turn has at most the timeout for it. Giving up sooner would starve a closure whose two
         // re-checks share a slow connection.
         let turn = tokio::time::timeout(self.settings.timeout, held.turn.lock());
-        let turn = turn.await.map_err(|_| self.held_back(None))?;
+        let turn = turn.await.map_err(|_| self.held_back(Holdup::Concurrency, None))?;
         Ok(self.entered(None, Some(turn)))
     }
 
     /// The place of a write, which takes its permit with it.
     pub(super) fn enter_with(&self, permit: Permit) -> Result<Entered<'_>, Unreachable> {
         if permit.gate != self.id {
-            return Err(self.held_back(None));
+            return Err(self.held_back(Holdup::Concurrency, None));
         }
         Ok(self.entered(Some(permit), None))
     }
@@ -127,12 +127,12 @@ impl Limits {
         let now = Instant::now();
         let mut state = self.lock();
         if let Some(left) = state.held(now) {
-            return Err(self.held_back(Some(left)));
+            return Err(self.held_back(Holdup::RetryAfter, Some(left)));
         }
         let Some(locked_out) = &mut state.locked_out else { return Ok(()) };
         let recent = |at: &Option<Instant>| at.is_some_and(|at| now.duration_since(at) < PROBE_PERIOD);
         let Some(slot) = locked_out.probes.iter_mut().find(|at| !recent(at)) else {
-            return Err(self.held_back(None));
+            return Err(self.held_back(Holdup::Unauthorized, None));
         };
         *slot = Some(now);
         Ok(())
@@ -166,8 +166,8 @@ impl Limits {
         }
     }
 
-    /// Counts a request and learns from what came of it.
-    pub(super) fn learn<T>(&self, verb: Verb, record: u64, probe: bool, came: &Came<T>) {
+    /// Counts a request, which began then, and learns from what came of it.
+    pub(super) fn learn<T>(&self, (verb, record): (Verb, u64), probe: bool, began: Instant, came: &Came<T>) {
         let (lesson, retry_after) = match came {
             Came::Success(_) | Came::Problem(_) => (Lesson::Answers, None),
             Came::Failure(Failure { why: Unreachable { trouble, retry_after }, fate }) => {
@@ -182,7 +182,7 @@ impl Limits {
         };
         // What a probe was refused is no success of a probe.
         let probe = probe && !matches!(came, Came::Failure(_));
-        self.meter.count(verb, came.class());
+        self.meter.count(verb, came.class(), began.elapsed());
         self.settle(record, lesson, retry_after, probe);
     }
 
@@ -191,18 +191,18 @@ impl Limits {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held_back(&self, retry_after: Option<Duration>) -> Unreachable {
-        self.meter.hold_back();
+    fn held_back(&self, why: Holdup, retry_after: Option<Duration>) -> Unreachable {
+        self.meter.hold_back(why);
         Unreachable { trouble: Trouble::HeldBack, retry_after }
     }
 
     /// Why nothing goes through just now, if so.
     fn shut(&self, state: &mut State, now: Instant) -> Result<(), Unreachable> {
         if let Some(left) = state.held(now) {
-            return Err(self.held_back(Some(left)));
+            return Err(self.held_back(Holdup::RetryAfter, Some(left)));
         }
         if state.locked_out.is_some() {
-            return Err(self.held_back(None));
+            return Err(self.held_back(Holdup::Unauthorized, None));
         }
         Ok(())
     }
@@ -214,8 +214,11 @@ impl Limits {
         self.shut(&mut state, now)?;
         state.refill(now, self.settings.requests_per_second);
         let wait = Duration::from_secs_f64(((1.0 - state.tokens) / self.settings.requests_per_second).max(0.0));
-        if wait > patience || !state.breaker.admit(now, self.settings.timeout) {
-            return Err(self.held_back(None));
+        if wait > patience {
+            return Err(self.held_back(Holdup::Rate, None));
+        }
+        if !state.breaker.admit(now, self.settings.timeout) {
+            return Err(self.held_back(Holdup::Breaker, None));
         }
         state.tokens -= 1.0;
         Ok(wait)
@@ -253,16 +256,16 @@ impl Gate for Limits {
             let mut state = self.lock();
             self.shut(&mut state, start)?;
             if !state.breaker.would_admit(start) {
-                return Err(self.held_back(None));
+                return Err(self.held_back(Holdup::Breaker, None));
             }
         }
         let place = match self.places.clone().try_acquire_owned() {
             Ok(place) => place,
-            Err(TryAcquireError::Closed) => return Err(self.held_back(None)),
+            Err(TryAcquireError::Closed) => return Err(self.held_back(Holdup::Concurrency, None)),
             Err(TryAcquireError::NoPermits) => {
                 match tokio::time::timeout(PATIENCE, self.places.clone().acquire_owned()).await {
                     Ok(Ok(place)) => place,
-                    Ok(Err(_)) | Err(_) => return Err(self.held_back(None)),
+                    Ok(Err(_)) | Err(_) => return Err(self.held_back(Holdup::Concurrency, None)),
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! Counts of what went through one connection, cheap enough for every request and made for metrics: closed sets only.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The four methods that are ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,11 +78,49 @@ impl Class {
     }
 }
 
+/// Why a request was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holdup {
+    /// No place among the requests under way.
+    Concurrency,
+    /// The rate of requests.
+    Rate,
+    /// The circuit breaker is open.
+    Breaker,
+    /// The system asked to be left alone for a while.
+    RetryAfter,
+    /// The system does not take the credentials.
+    Unauthorized,
+}
+
+impl Holdup {
+    /// All of them.
+    pub const ALL: [Holdup; 5] =
+        [Holdup::Concurrency, Holdup::Rate, Holdup::Breaker, Holdup::RetryAfter, Holdup::Unauthorized];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Holdup::Concurrency => "concurrency",
+            Holdup::Rate => "rate",
+            Holdup::Breaker => "breaker",
+            Holdup::RetryAfter => "retry_after",
+            Holdup::Unauthorized => "unauthorized",
+        }
+    }
+}
+
+/// Upper bounds of how long requests took, in milliseconds; behind the last, everything longer.
+pub const TOOK_MAX: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
 /// The counts. They only grow.
 #[derive(Debug, Default)]
 pub struct Meter {
     requests: [[AtomicU64; Class::ALL.len()]; Verb::ALL.len()],
-    held_back: AtomicU64,
+    took: [AtomicU64; TOOK_MAX.len() + 1],
+    microseconds: AtomicU64,
+    held_back: [AtomicU64; Holdup::ALL.len()],
     opened: AtomicU64,
     open: AtomicBool,
 }
@@ -102,7 +141,21 @@ impl Meter {
     /// Requests that were not sent because of the connection's limits, a `Retry-After`, a 401 or the breaker.
     #[must_use]
     pub fn held_back(&self) -> u64 {
-        self.held_back.load(Ordering::Relaxed)
+        self.held_back.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The same, for one reason.
+    #[must_use]
+    pub fn held_back_by(&self, why: Holdup) -> u64 {
+        self.held_back[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many requests took how long: one count for each bound of [`TOOK_MAX`], and one for what took longer; and how long
+    /// they took all together, in seconds.
+    #[must_use]
+    pub fn took(&self) -> ([u64; TOOK_MAX.len() + 1], f64) {
+        let counts = self.took.each_ref().map(|count| count.load(Ordering::Relaxed));
+        (counts, Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).as_secs_f64())
     }
 
     /// How many times the breaker opened.
@@ -117,12 +170,16 @@ impl Meter {
         self.open.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count(&self, verb: Verb, class: Class) {
+    pub(super) fn count(&self, verb: Verb, class: Class, took: Duration) {
         self.requests[verb as usize][class as usize].fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = TOOK_MAX.iter().position(|most| micros <= most * 1_000).unwrap_or(TOOK_MAX.len());
+        self.took[bucket].fetch_add(1, Ordering::Relaxed);
+        self.microseconds.fetch_add(micros, Ordering::Relaxed);
     }
 
-    pub(super) fn hold_back(&self) {
-        self.held_back.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn hold_back(&self, why: Holdup) {
+        self.held_back[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn set_breaker(&self, open: bool) {

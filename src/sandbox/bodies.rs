@@ -32,7 +32,7 @@ pub(super) fn patch(role: Role, body: &Value) -> Result<Patch, Problem> {
         Role::Checklist => "Closed",
         Role::Tracker => "Approved",
         Role::Queue => "Cleared",
-        Role::Governance | Role::Archive | Role::Intake => {
+        Role::Governance | Role::Archive | Role::Intake | Role::FollowUp => {
             return Err(refused("no change of such a record is documented"));
         }
     };
@@ -84,6 +84,26 @@ pub(super) fn handoff(key: &str, body: &Value) -> Result<(), Problem> {
         if link["url"].as_str().is_some_and(|url| url.len() > MAX_URL) {
             return Err(refused(format!("url may have at most {MAX_URL} bytes")));
         }
+    }
+    Ok(())
+}
+
+/// Checks what is told of a halt under this key.
+pub(super) fn follow_up(key: &str, body: &Value) -> Result<(), Problem> {
+    let fields = object(body, "the body")?;
+    let names = ["haltId", "closureKey", "packet", "namespace", "coordinator", "cause", "link"];
+    exact(fields, "the body", &names, &[])?;
+    for name in names {
+        match &fields[name] {
+            Value::Null if matches!(name, "coordinator" | "link") => {}
+            value => text(value, name)?,
+        }
+    }
+    if fields["haltId"] != key {
+        return Err(refused("haltId must be the Idempotency-Key"));
+    }
+    if fields["link"].as_str().is_some_and(|link| link.len() > MAX_URL) {
+        return Err(refused(format!("link may have at most {MAX_URL} bytes")));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::records::Role;
 /// Where the contract begins; a connection's endpoint is the server's address and this.
 pub const PREFIX: &str = "/closure/v1";
 
-/// The header that names a handoff.
+/// The header that names a handoff, or a halt that is told of.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What a path of the contract names.
@@ -68,7 +68,7 @@ impl Call {
     pub(super) fn record(&self) -> Option<&str> {
         match &self.target {
             Ok(Target::Record(_, id)) => Some(id),
-            Ok(Target::Collection(Role::Intake)) => self.header(&IDEMPOTENCY_KEY),
+            Ok(Target::Collection(Role::Intake | Role::FollowUp)) => self.header(&IDEMPOTENCY_KEY),
             Ok(Target::Collection(_)) | Err(_) => None,
         }
     }

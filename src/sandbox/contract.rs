@@ -80,6 +80,8 @@ impl From<Problem> for Reply {
 pub(super) enum Change {
     /// A record's next revision.
     Record { role: Role, id: String, value: Value },
+    /// One telling of a halt more.
+    FollowUp { key: String, received_at: Timestamp, body: Value },
     /// One handoff more.
     Handoff { key: String, received_at: Timestamp, body: Value },
 }
@@ -111,12 +113,12 @@ fn route(view: &View<'_>, call: &Call) -> Result<Decision, Refusal> {
     let target = call.target.as_ref().map_err(Problem::clone)?;
     match (target, call.method.as_str()) {
         (Target::Record(Role::Intake, _), "GET") if !view.settings.intake.lookup => Err(not_allowed(call, "")),
-        (Target::Record(Role::Intake, key), "GET") => Ok(receipt(view, call, key)?),
+        (Target::Record(role @ (Role::Intake | Role::FollowUp), key), "GET") => Ok(receipt(view, call, *role, key)?),
         (Target::Record(role, id), "GET") => Ok(read(view, call, *role, id)?),
         (Target::Record(role, id), "PATCH") if role.is_written() => Ok(change(view, call, *role, id)?),
         (Target::Record(role, _), _) => Err(not_allowed(call, if role.is_written() { "GET, PATCH" } else { "GET" })),
-        (Target::Collection(Role::Intake), "POST") => Ok(announce(view, call)?),
-        (Target::Collection(Role::Intake), _) => Err(not_allowed(call, "POST")),
+        (Target::Collection(role @ (Role::Intake | Role::FollowUp)), "POST") => Ok(announce(view, call, *role)?),
+        (Target::Collection(Role::Intake | Role::FollowUp), _) => Err(not_allowed(call, "POST")),
         (Target::Collection(Role::Governance), "GET") => Ok(list_reviews(view, call)?),
         (Target::Collection(role), "GET") => Ok(look_up(view, call, *role)?),
         (Target::Collection(_), _) => Err(not_allowed(call, "GET")),
@@ -215,22 +217,29 @@ fn check_precondition(call: &Call, current: &Version) -> Result<(), Problem> {
     }
 }
 
-fn announce(view: &View<'_>, call: &Call) -> Result<Decision, Problem> {
+fn announce(view: &View<'_>, call: &Call, role: Role) -> Result<Decision, Problem> {
     let [] = call.query([])?;
     if call.media_type().as_deref() != Some("application/json") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "a handoff is application/json"));
+        return Err(Problem::new(Code::UnsupportedMediaType, "an announcement is application/json"));
     }
     let key = idempotency_key(call)?;
     let body = bodies::json(&call.body)?;
-    bodies::handoff(key, &body)?;
-    if let Some(known) = view.store.get(Role::Intake, key).filter(|_| view.settings.intake.idempotency) {
+    let (content, has_keys) = match role {
+        Role::FollowUp => (bodies::follow_up(key, &body).map(|()| "followUp")?, true),
+        _ => (bodies::handoff(key, &body).map(|()| "handoff")?, view.settings.intake.idempotency),
+    };
+    if let Some(known) = view.store.get(role, key).filter(|_| has_keys) {
         let known = &known.current.value;
-        if known.get("handoff") != Some(&body) {
-            return Err(Problem::new(Code::KeyReused, "this key belongs to a handoff with another content"));
+        if known.get(content) != Some(&body) {
+            return Err(Problem::new(Code::KeyReused, "this key belongs to an announcement with another content"));
         }
         return Ok(Decision::read(Reply::ok(Content::One(Arc::new(receipt_of(known))))));
     }
-    let change = Change::Handoff { key: key.to_owned(), received_at: view.now, body };
+    let (known_by, received_at) = (key.to_owned(), view.now);
+    let change = match role {
+        Role::FollowUp => Change::FollowUp { key: known_by, received_at, body },
+        _ => Change::Handoff { key: known_by, received_at, body },
+    };
     let receipt = json!({"key": key, "receivedAt": view.now.to_string()});
     let reply = Reply { status: StatusCode::CREATED, ..Reply::ok(Content::One(Arc::new(receipt))) };
     Ok(Decision { reply, change: Some(change) })
@@ -239,22 +248,22 @@ fn announce(view: &View<'_>, call: &Call) -> Result<Decision, Problem> {
 fn idempotency_key(call: &Call) -> Result<&str, Problem> {
     let malformed = |detail: &str| Problem::new(Code::Malformed, detail);
     if call.headers.get_all(IDEMPOTENCY_KEY).iter().count() > 1 {
-        return Err(malformed("a handoff has one Idempotency-Key"));
+        return Err(malformed("an announcement has one Idempotency-Key"));
     }
     match call.header(&IDEMPOTENCY_KEY) {
         Some(key) if !key.is_empty() && key.len() <= MAX_KEY => Ok(key),
         Some(_) => Err(malformed("the Idempotency-Key is empty or too long")),
-        None => Err(malformed("a handoff needs an Idempotency-Key")),
+        None => Err(malformed("an announcement needs an Idempotency-Key")),
     }
 }
 
-fn receipt(view: &View<'_>, call: &Call, key: &str) -> Result<Decision, Problem> {
+fn receipt(view: &View<'_>, call: &Call, role: Role, key: &str) -> Result<Decision, Problem> {
     let [] = call.query([])?;
-    let record = view.store.get(Role::Intake, key).ok_or_else(|| missing(Role::Intake, key))?;
+    let record = view.store.get(role, key).ok_or_else(|| missing(role, key))?;
     Ok(Decision::read(Reply::ok(Content::One(Arc::new(receipt_of(&record.current.value))))))
 }
 
-/// What an intake says about a handoff that it keeps: the first reply, always the same.
+/// What is said about an announcement that is kept: the first reply, always the same.
 fn receipt_of(kept: &Value) -> Value {
     json!({"key": kept.get("key"), "receivedAt": kept.get("receivedAt")})
 }

@@ -77,9 +77,10 @@ fn row(world: &World, role: Role, id: &str, record: &Record) -> Value {
         let shown = links.iter().map(|link| json!({"bundle": link.get("bundle"), "closure": marker(link)}));
         shown.collect::<Vec<_>>()
     });
-    let release = records::text_at(&face, "release.id").or_else(|| records::text_at(&face, "handoff.releaseId"));
+    let told = |path| records::text_at(&face, path);
+    let release = told("release.id").or_else(|| told("handoff.releaseId")).or_else(|| told("followUp.closureKey"));
     json!({
-        "id": id, "release": release, "state": face.get("state"), "closure": marker(&face), "evidence": links,
+        "id": id, "release": release, "state": face.get("state").or_else(|| face.pointer("/followUp/cause")), "closure": marker(&face), "evidence": links,
         "version": face.get("version").or_else(|| face.pointer("/review/version")),
         "milestone": face.pointer("/milestone/title"), "revision": record.current.revision, "changed": record.changed,
     })

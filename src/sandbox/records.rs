@@ -1,4 +1,4 @@
-//! The records of the six systems, each kept as the JSON it was given, so that fields the contract does not know survive
+//! The records of the six systems, and of the channel for follow-ups, each kept as the JSON it was given, so that fields the contract does not know survive
 //! every change.
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One of the six systems.
+/// One of the six systems, or the channel for follow-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -25,12 +25,15 @@ pub enum Role {
     Queue,
     /// Takes the handoffs.
     Intake,
+    /// Takes what people are told of halts.
+    #[serde(rename = "followUp")]
+    FollowUp,
 }
 
 impl Role {
-    /// All six, in the order in which people read them.
-    pub const ALL: [Role; 6] =
-        [Role::Governance, Role::Archive, Role::Checklist, Role::Tracker, Role::Queue, Role::Intake];
+    /// All of them, in the order in which people read them.
+    pub const ALL: [Role; 7] =
+        [Role::Governance, Role::Archive, Role::Checklist, Role::Tracker, Role::Queue, Role::Intake, Role::FollowUp];
 
     /// The role's name in the admin API and in the log.
     pub fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Role {
             Role::Tracker => "tracker",
             Role::Queue => "queue",
             Role::Intake => "intake",
+            Role::FollowUp => "followUp",
         }
     }
 
@@ -58,6 +62,7 @@ impl Role {
             Role::Tracker => "releases",
             Role::Queue => "queue-entries",
             Role::Intake => "handoffs",
+            Role::FollowUp => "follow-ups",
         }
     }
 
@@ -65,7 +70,7 @@ impl Role {
     pub fn id_field(self) -> &'static str {
         match self {
             Role::Archive => "bundle",
-            Role::Intake => "key",
+            Role::Intake | Role::FollowUp => "key",
             Role::Governance | Role::Checklist | Role::Tracker | Role::Queue => "id",
         }
     }
@@ -135,7 +140,7 @@ struct Table {
 /// All records.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
-    tables: [Table; 6],
+    tables: [Table; 7],
     revision: u64,
 }
 

@@ -33,6 +33,9 @@ pub struct Seed {
     pub queue_entries: Vec<Value>,
     /// Handoffs that the intake has already: `{key, receivedAt, handoff}`.
     pub handoffs: Vec<Value>,
+    /// What people were told of halts already: `{key, receivedAt, followUp}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub follow_ups: Vec<Value>,
     /// What the intake was handed, in order, duplicates included. Given back by the sandbox; a seed needs none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deliveries: Vec<Delivery>,
@@ -93,6 +96,7 @@ impl Seed {
             Role::Tracker => &self.releases,
             Role::Queue => &self.queue_entries,
             Role::Intake => &self.handoffs,
+            Role::FollowUp => &self.follow_ups,
         }
     }
 
@@ -105,6 +109,7 @@ impl Seed {
             Role::Tracker => &mut self.releases,
             Role::Queue => &mut self.queue_entries,
             Role::Intake => &mut self.handoffs,
+            Role::FollowUp => &mut self.follow_ups,
         }
     }
 
@@ -133,6 +138,7 @@ impl Seed {
 fn list(role: Role) -> &'static str {
     match role {
         Role::Queue => "queueEntries",
+        Role::FollowUp => "followUps",
         Role::Governance | Role::Archive | Role::Checklist | Role::Tracker | Role::Intake => role.collection(),
     }
 }
@@ -157,7 +163,7 @@ fn texts(role: Role) -> &'static [&'static str] {
             &["release.id", "release.service", "release.version", "state", "milestone.id", "milestone.title"]
         }
         Role::Queue => &["release.id", "review.version", "state"],
-        Role::Intake => &["receivedAt"],
+        Role::Intake | Role::FollowUp => &["receivedAt"],
     }
 }
 
@@ -167,7 +173,7 @@ fn lists(role: Role) -> Option<(&'static str, &'static [&'static str])> {
         Role::Archive => Some(("artifacts", &["name", "kind", "digest", "url"])),
         Role::Checklist => Some(("items", &["id", "title"])),
         Role::Tracker => Some(("evidence", &["bundle", "digest", "url"])),
-        Role::Governance | Role::Queue | Role::Intake => None,
+        Role::Governance | Role::Queue | Role::Intake | Role::FollowUp => None,
     }
 }
 
@@ -191,11 +197,14 @@ pub(super) fn check(role: Role, index: usize, record: &mut Value) -> Result<Stri
                 .map_or_else(|problem| wrong(role.id_field(), problem), |()| wrong("id", EMPTY)));
         }
     };
-    if role == Role::Intake
-        && let Some(fields) = record.as_object_mut()
-    {
+    let content = match role {
+        Role::Intake => Some("handoff"),
+        Role::FollowUp => Some("followUp"),
+        _ => None,
+    };
+    if let (Some(content), Some(fields)) = (content, record.as_object_mut()) {
         fields.entry("receivedAt").or_insert_with(|| json!(Timestamp::now().to_string()));
-        fields.entry("handoff").or_insert(Value::Null);
+        fields.entry(content).or_insert(Value::Null);
     }
     for field in texts(role) {
         text(record, field).map_err(|problem| wrong(field, problem))?;

@@ -27,7 +27,7 @@ impl Settings {
             Role::Checklist => self.checklist.markers,
             Role::Tracker => self.tracker.markers,
             Role::Queue => self.queue.markers,
-            Role::Governance | Role::Archive | Role::Intake => true,
+            Role::Governance | Role::Archive | Role::Intake | Role::FollowUp => true,
         }
     }
 }

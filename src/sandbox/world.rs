@@ -93,8 +93,8 @@ impl World {
                 }
                 None
             }
-            // A handoff that is not taken shows nothing but a receipt.
-            (Effect::Ignore, Some(Change::Handoff { .. })) => None,
+            // What is announced and not taken shows nothing but a receipt.
+            (Effect::Ignore, Some(Change::Handoff { .. } | Change::FollowUp { .. })) => None,
         };
         let applied = change.is_some();
         if let Some(change) = change {
@@ -226,6 +226,10 @@ impl World {
         match change {
             Change::Record { role, id, value } => self.store_record(role, &id, value, now),
             Change::Handoff { key, received_at, body } => self.take_handoff(key, received_at, body),
+            Change::FollowUp { key, received_at, body } => {
+                let record = json!({"key": key, "receivedAt": received_at.to_string(), "followUp": body});
+                self.store_record(Role::FollowUp, &key, record, now);
+            }
         }
     }
 

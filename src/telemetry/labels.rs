@@ -1,7 +1,6 @@
 //! Label values and label sets, all closed.
 
 use crate::closure::ledger::Check;
-use crate::closure::snapshot::Trouble;
 use crate::feeds;
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -70,59 +69,16 @@ labels! {
 }
 
 labels! {
-    /// HTTP methods that adapters use.
-    Method {
-        /// A read.
-        Get = "GET",
-        /// A change.
-        Patch = "PATCH",
-        /// An announcement, or a change where the product wants it so.
-        Post = "POST",
-        /// A change that names all of the record.
-        Put = "PUT",
-        /// Removal of a queue's entry or label, where that is what clearing means.
-        Delete = "DELETE",
-    }
-}
-
-labels! {
-    /// What became of one request to a system.
-    Reply {
-        /// It answered with the record.
-        Answered = "answered",
-        /// It says that there is no such record.
-        Missing = "missing",
-        /// The precondition failed.
-        Conflict = "conflict",
-        /// It refuses the change itself.
+    /// What a channel said to a halt that it was told of.
+    Told {
+        /// It has it.
+        Announced = "announced",
+        /// It does not take it.
         Refused = "refused",
-        /// No answer in time, or 5xx.
+        /// It gave no answer.
         Unavailable = "unavailable",
-        /// 429.
-        TooManyRequests = "too_many_requests",
-        /// 401.
-        Unauthorized = "unauthorized",
-        /// 403.
-        Forbidden = "forbidden",
-        /// Not what the product is known to answer.
-        NotUnderstood = "not_understood",
-        /// Not sent: the connection's own limits, or its circuit breaker.
-        HeldBack = "held_back",
-    }
-}
-
-impl From<Trouble> for Reply {
-    fn from(trouble: Trouble) -> Reply {
-        match trouble {
-            Trouble::Unavailable => Reply::Unavailable,
-            Trouble::TooManyRequests => Reply::TooManyRequests,
-            Trouble::Unauthorized => Reply::Unauthorized,
-            Trouble::Forbidden => Reply::Forbidden,
-            Trouble::NotUnderstood => Reply::NotUnderstood,
-            Trouble::HeldBack => Reply::HeldBack,
-            // The system did answer, with the record as it was before our own write.
-            Trouble::Stale => Reply::Answered,
-        }
+        /// There is no channel that can be used.
+        Unusable = "unusable",
     }
 }
 
@@ -156,26 +112,6 @@ pub(super) const fn check_word(check: Check) -> &'static str {
 type Word = &'static str;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct FinishLabels {
-    pub(super) outcome: Word,
-    pub(super) manual: Word,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct FindingLabels {
-    pub(super) check: Word,
-    pub(super) reason: Word,
-    pub(super) before_write: Word,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct CauseLabels {
-    pub(super) cause: Word,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StepLabels {
-    pub(super) system: Word,
-    pub(super) outcome: Word,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AfterLabels {
     pub(super) after: Word,
 }
@@ -184,14 +120,8 @@ pub(super) struct EndingLabels {
     pub(super) ending: Word,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RequestLabels {
-    pub(super) system: Word,
-    pub(super) method: Word,
+pub(super) struct ToldLabels {
     pub(super) outcome: Word,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct SystemLabels {
-    pub(super) system: Word,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FeedLabels {

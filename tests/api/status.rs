@@ -3,7 +3,7 @@
 use crate::cluster::{Objects, closure, cluster, namespace};
 use jiff::Timestamp;
 use releaseclosure::api::conditions::{Domain, Stamp, Standing, of_closure};
-use releaseclosure::api::release_closure::Envelope;
+use releaseclosure::api::release_closure::{Envelope, Outages};
 use releaseclosure::api::{ReleaseClosure, ReleaseClosureStatus};
 use releaseclosure::closure::ids::{Step, System};
 use releaseclosure::closure::ledger::{
@@ -153,6 +153,7 @@ async fn the_fullest_status_is_stored_as_it_was_written() {
         last_handled_reconcile_at: Some(text(256)),
         completion_time: Some(at()),
         conditions,
+        outages: Outages { count: u32::MAX, seconds: u32::MAX, since: Some(at()) },
     };
     let status = ReleaseClosureStatus::assemble(envelope.clone(), ledger.clone());
     closures.write_status("full", serde_json::to_value(&status).unwrap()).await.expect("within every bound");

@@ -69,7 +69,7 @@ impl Release {
             Role::Checklist => "CHK-{n}",
             Role::Tracker => "REL-{n}",
             Role::Queue => "Q-{n}",
-            Role::Intake => "{key}",
+            Role::Intake | Role::FollowUp => "{key}",
         })
     }
 

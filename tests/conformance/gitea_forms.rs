@@ -106,7 +106,7 @@ fn the_connections_of_the_document_are_some() {
         let connection: SystemConnection = serde_saphyr::from_str(manifest).expect("a connection");
         let spec = serde_json::to_value(&connection.spec).expect("JSON");
         assert!(matches!(Product::of_spec(&spec), Some(Product::Gitea(_))), "{manifest}");
-        roles.extend(connection.spec.allowed_roles.iter().map(|role| System::from(*role)));
+        roles.extend(connection.spec.allowed_roles.iter().map(|role| role.system()));
     }
     let mut parts: Vec<System> = super::gitea::Issues.parts().iter().map(|part| part.system).collect();
     parts.dedup();

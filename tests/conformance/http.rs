@@ -144,7 +144,7 @@ impl Place for Systems {
     async fn truth(&self, release: &Release, made: &Made) -> Truth {
         let sandbox = self.handle.sandbox();
         if self.part.system == System::Intake {
-            let marks = sandbox.deliveries().len();
+            let marks = sandbox.deliveries().len() + sandbox.len(Role::FollowUp);
             return Truth { done: marks > 0, marks, words: true };
         }
         let record = sandbox.record(self.role(), &made.id).expect("it is there").value;

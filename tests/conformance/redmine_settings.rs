@@ -117,6 +117,8 @@ async fn redmine_a_yes_is_believed_when_it_shows() {
     // The subtask is an item; Redmine would say yes, and close nothing.
     let (shop, checklist) = cell(running.shop(CHECKLIST, 1).await, CHECKLIST).await;
     let look = checklist.must_read().await.expect("it is there");
+    // Redmine tells the time of a change in seconds: one in the same second as the look would not be seen.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let task = json!({"project_id": shop.project, "tracker_id": shop.made.id("trackers", "queue"), "subject": "Sign off",
         "parent_issue_id": checklist.made.id});
     let task = shop.admin("POST", "/issues.json", json!({"issue": task})).await["issue"]["id"].clone();

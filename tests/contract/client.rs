@@ -13,6 +13,12 @@ pub fn marker() -> Value {
 }
 
 /// A handoff as it is announced under the marker's key.
+/// What is told of a halt.
+pub fn follow_up() -> Value {
+    json!({"haltId": "h-0123456789abcdef0123", "closureKey": "r@RR@1", "packet": "h-0123456789abcdef0123",
+        "namespace": "payments", "coordinator": null, "cause": "MilestoneRenamed", "link": "https://t.example.com/REL-1"})
+}
+
 pub fn handoff() -> Value {
     json!({"releaseId": "load-00001", "reviewVersion": "1", "service": "load", "closureKey": "load-00001@RR-load-00001@1",
         "coordinator": "release-coordinators", "links": [{"rel": "evidence", "url": "https://archive.example.com/load/00001/rv1"}]})

@@ -4,14 +4,15 @@ use releaseclosure::sandbox::{Role, Settings, generate};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use super::client::{Bench, close, handoff, link, marker, patch_headers, post_headers};
+use super::client::{Bench, close, follow_up, handoff, link, marker, patch_headers, post_headers};
 use super::openapi::Contract;
 
 /// The whole allow-list.
-const PAIRS: [(&str, &str); 14] = [
+const PAIRS: [(&str, &str); 16] = [
     ("GET", "/bundles/{bundle}"),
     ("GET", "/checklists"),
     ("GET", "/checklists/{id}"),
+    ("GET", "/follow-ups/{haltId}"),
     ("GET", "/handoffs/{key}"),
     ("GET", "/queue-entries"),
     ("GET", "/queue-entries/{id}"),
@@ -22,6 +23,7 @@ const PAIRS: [(&str, &str); 14] = [
     ("PATCH", "/checklists/{id}"),
     ("PATCH", "/queue-entries/{id}"),
     ("PATCH", "/releases/{id}"),
+    ("POST", "/follow-ups"),
     ("POST", "/handoffs"),
 ];
 
@@ -37,7 +39,7 @@ fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a serde_json::Map<String,
 }
 
 #[test]
-fn the_document_has_the_fourteen_pairs_and_no_other() {
+fn the_document_has_the_sixteen_pairs_and_no_other() {
     let mut pairs = Contract::load().pairs();
     pairs.sort();
     let pairs: Vec<_> = pairs.iter().map(|(method, path)| (method.as_str(), path.as_str())).collect();
@@ -101,8 +103,16 @@ fn every_operation_is_complete() {
 fn requests_are_closed_and_replies_are_open() {
     let contract = Contract::load();
     let schemas = contract.document()["components"]["schemas"].as_object().expect("schemas");
-    let requests =
-        ["Marker", "CloseChecklist", "ApproveRelease", "ClearQueueEntry", "AttachEvidence", "NewLink", "Handoff"];
+    let requests = [
+        "Marker",
+        "CloseChecklist",
+        "ApproveRelease",
+        "ClearQueueEntry",
+        "AttachEvidence",
+        "NewLink",
+        "Handoff",
+        "FollowUp",
+    ];
     for (name, schema) in schemas {
         walk(schema, &mut |fields| {
             if fields.get("properties").is_some_and(Value::is_object) && fields.contains_key("type") {
@@ -228,6 +238,15 @@ async fn a_run_through_all_pairs_is_what_the_document_says() {
     other["links"] = json!([]);
     assert_eq!(bench.post(key, &other).await.status, 409);
     assert_eq!(bench.get("/handoffs/load-00001%40RR-load-00001%401").await.status, 200);
+    let halt = follow_up();
+    let halt_id = halt["haltId"].as_str().expect("an id");
+    for (status, link) in [(201, &halt["link"]), (200, &halt["link"]), (409, &Value::Null)] {
+        let mut body = halt.clone();
+        body["link"] = link.clone();
+        assert_eq!(bench.send("POST", "/follow-ups", &post_headers(halt_id), Some(&body)).await.status, status);
+    }
+    assert_eq!(bench.get(&format!("/follow-ups/{halt_id}")).await.status, 200);
+    assert_eq!(bench.get("/follow-ups/none").await.status, 404);
 
     let contract = Contract::load();
     let mut seen = std::collections::BTreeSet::new();

@@ -1,8 +1,8 @@
-//! Announcing handoffs.
+//! Announcing handoffs, and telling of halts.
 
 use serde_json::{Value, json};
 
-use super::client::{Bench, handoff, post_headers};
+use super::client::{Bench, follow_up, handoff, post_headers};
 
 const KEY: &str = "load-00001@RR-load-00001@1";
 
@@ -86,4 +86,40 @@ async fn a_forgotten_key_is_a_new_handoff() {
     bench.get("/handoffs/load-00001%40RR-load-00001%401").await.is_problem(404, "notFound");
     assert_eq!(bench.post(KEY, &handoff()).await.status, 201);
     assert_eq!(bench.sandbox().counts().deliveries.duplicates, 1);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_halt_is_taken_once_and_has_its_fields_and_no_other() {
+    let bench = Bench::new().await;
+    let halt = follow_up();
+    let key = halt["haltId"].as_str().expect("an id").to_owned();
+    let send = |body: Value| {
+        let (bench, key) = (&bench, key.clone());
+        async move { bench.send("POST", "/follow-ups", &post_headers(&key), Some(&body)).await }
+    };
+    for (field, value) in [
+        ("haltId", json!("h-another")),
+        ("cause", Value::Null),
+        ("packet", json!("")),
+        ("namespace", json!(7)),
+        ("link", json!("x".repeat(513))),
+        ("note", json!("free text")),
+    ] {
+        let mut wrong = halt.clone();
+        wrong[field] = value;
+        send(wrong).await.is_problem(422, "notDocumented");
+    }
+    for field in ["haltId", "closureKey", "packet", "namespace", "coordinator", "cause", "link"] {
+        let mut without = halt.clone();
+        without.as_object_mut().expect("an object").remove(field);
+        send(without).await.is_problem(422, "notDocumented");
+    }
+    assert_eq!(bench.sandbox().len(releaseclosure::sandbox::Role::FollowUp), 0);
+    let first = send(halt.clone()).await;
+    assert_eq!((first.status.as_u16(), &first.json()["key"]), (201, &halt["haltId"]));
+    let second = send(halt.clone()).await;
+    assert_eq!((second.status.as_u16(), second.json()), (200, first.json()));
+    // It is no handoff.
+    assert_eq!(bench.sandbox().deliveries(), []);
+    bench.get(&format!("/handoffs/{key}")).await.is_problem(404, "notFound");
 }

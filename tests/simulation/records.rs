@@ -169,7 +169,7 @@ impl Truth {
                     all(&["release", "milestone"]) && word(&["InReview", "Approved"]) && fits && ours
                 }
                 Role::Queue => all(&["release", "review"]) && word(&["Pending", "Cleared"]) && ours,
-                Role::Intake => true,
+                Role::Intake | Role::FollowUp => true,
             }
     }
 

@@ -311,7 +311,7 @@ impl World {
             Role::Checklist => self.plan.markers[0],
             Role::Tracker => self.plan.markers[1],
             Role::Queue => self.plan.markers[2],
-            Role::Governance | Role::Archive | Role::Intake => true,
+            Role::Governance | Role::Archive | Role::Intake | Role::FollowUp => true,
         };
         self.log.served(index, self.now, (before, after), &answer, (effect, stale, marks));
         self.answers.insert(index, answer);

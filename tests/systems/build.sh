@@ -12,7 +12,7 @@ unset CDPATH
 systems=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 out=$(cd "$systems/../.." && pwd -P)/.build/systems
 # The quick ones first, so that a person sees early what does not work.
-all=(nats ocisrv smtp sqs kube-score github redmine versitygw distribution gitea helm gitops)
+all=(nats ocisrv smtp sqs kube-score github redmine versitygw distribution prometheus gitea helm gitops)
 
 if [[ ${1-} == --list ]]; then
   printf '%s\n' "${all[@]}"

@@ -225,6 +225,7 @@ fn an_intent_of_which_nothing_went_out_is_taken_back_and_the_next_pass_looks_fir
     let (mut pass, order) = announce(&brief, ledger(), OWN, false);
     assert!(is_announcement(&order));
     pass.wrote(&brief, Wrote::NotApplied(Trouble::Unavailable.into()), now());
+    assert!(!pass.may_have_announced(), "it is known that nothing went out");
     assert!(matches!(pass.next(&brief, now()), Decision::Wait(wait) if wait.reason == Reason::IntakeUnavailable));
     let (ledger, memory) = pass.into_parts();
     assert_eq!(ledger.step(Step::NotifyCoordinator).outcome, Outcome::Pending);

@@ -4,6 +4,8 @@
 //! often it is sent (CloudEvents 1.0, "id"). Whether a receiver drops what it knows is the receiver's own matter, so the
 //! connection's settings say it. Nobody can ask a receiver what it has.
 //!
+//! As a channel for follow-ups, a halt is one event, whose id is the halt's.
+//!
 //! What a receiver answers besides its status is not read: the standard gives it no meaning.
 
 mod rows;
@@ -21,7 +23,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::products::CloudEvents;
 use crate::products::cloud_events::Mode;
-use crate::roles::{Abilities, AnnounceReply, Connected, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, HaltNotice, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,11 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let (reader, writer, gate): (Reader, Writer, Arc<Limits>) =
         rest::connect(settings, &events.endpoint, dialect, surroundings)?;
     let receiver = Arc::new(Receiver { reader, writer, events: (**events).clone(), window });
-    Ok(Connected { intake: Some(receiver.clone()), ..Connected::without_roles(gate, receiver) })
+    Ok(Connected {
+        intake: Some(receiver.clone()),
+        follow_up: Some(receiver.clone()),
+        ..Connected::without_roles(gate, receiver)
+    })
 }
 
 struct Receiver {
@@ -67,7 +73,7 @@ impl Receiver {
         let mut fills = vec![
             ("closureKey", Fill::Text(closure_key)),
             ("source", Fill::Text(&self.events.source)),
-            ("type", Fill::Text(&self.events.event_type)),
+            ("type", Fill::Text(self.events.event_type())),
             ("releaseId", Fill::Text(release_id)),
             ("reviewVersion", Fill::Text(review_version)),
             ("service", Fill::Text(service)),
@@ -89,12 +95,53 @@ impl Intake for Receiver {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.event(body) else { return AnnounceReply::Refused };
+        let event_type = self.events.event_type();
+        self.post(request, permit, (&body.closure_key, event_type, &body.release_id)).await
+    }
+}
+
+#[async_trait]
+impl FollowUp for Receiver {
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply {
+        let HaltNotice { halt_id, closure_key, packet, namespace, coordinator, cause, link } = notice;
+        let event_type = self.events.halt_type();
+        let fills = [
+            ("haltId", Fill::Text(halt_id)),
+            ("source", Fill::Text(&self.events.source)),
+            ("type", Fill::Text(event_type)),
+            ("closureKey", Fill::Text(closure_key)),
+            ("packet", Fill::Text(packet)),
+            ("namespace", Fill::Text(namespace)),
+            ("coordinator?", Fill::Maybe(coordinator.as_deref())),
+            ("cause", Fill::Text(cause.as_str())),
+            ("link?", Fill::Maybe(link.as_deref())),
+        ];
+        let row = match self.events.mode {
+            Mode::Structured => &rows::HALT_EVENT,
+            Mode::Binary => &rows::HALT_DATA,
+        };
+        let Some(request) = row.request(&fills) else { return AnnounceReply::Refused };
+        self.post(request, permit, (halt_id, event_type, closure_key)).await
+    }
+
+    async fn probe(&self) -> Probe {
+        Prober::probe(self, System::Intake).await
+    }
+}
+
+impl Receiver {
+    async fn post(
+        &self,
+        request: Request,
+        permit: Permit,
+        (id, event_type, subject): (&str, &str, &str),
+    ) -> AnnounceReply {
         let attributes = [
             ("ce-specversion", "1.0"),
-            ("ce-id", body.closure_key.as_str()),
+            ("ce-id", id),
             ("ce-source", self.events.source.as_str()),
-            ("ce-type", self.events.event_type.as_str()),
-            ("ce-subject", body.release_id.as_str()),
+            ("ce-type", event_type),
+            ("ce-subject", subject),
         ];
         let condition = match self.events.mode {
             Mode::Structured => Condition::None,

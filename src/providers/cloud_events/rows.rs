@@ -19,6 +19,12 @@ table! {
     DATA_TO: Intake Post ""
         r#"{"releaseId":<releaseId>,"reviewVersion":<reviewVersion>,"service":<service>,"closureKey":<closureKey>,"coordinator":<coordinator>,"links":[<links>]}"#,
         "announce it to a coordinator, binary";
+    HALT_EVENT: Intake Post ""
+        r#"{"specversion":"1.0","id":<haltId>,"source":<source>,"type":<type>,"subject":<closureKey>,"datacontenttype":"application/json","data":{"haltId":<haltId>,"closureKey":<closureKey>,"packet":<packet>,"namespace":<namespace>,"coordinator":<coordinator?>,"cause":<cause>,"link":<link?>}}"#,
+        "tell of a halt, structured";
+    HALT_DATA: Intake Post ""
+        r#"{"haltId":<haltId>,"closureKey":<closureKey>,"packet":<packet>,"namespace":<namespace>,"coordinator":<coordinator?>,"cause":<cause>,"link":<link?>}"#,
+        "tell of a halt, binary";
 }
 
 /// The whole table, for people to read what the operator is able to send.

@@ -1,10 +1,11 @@
-//! The closure HTTP contract, version 1, in all six roles.
+//! The closure HTTP contract, version 1, in all six roles and as a channel for follow-ups.
 //!
 //! `rows` is the allow-list that every request is made from; `wire` understands what came back; here that becomes what the
 //! roles promise.
 //!
 //! **Architecture invariant:** governance and archive are played by [`Sources`], which has a reader and no writer.
 
+mod follow_up;
 mod rows;
 mod wire;
 
@@ -75,8 +76,9 @@ fn roles(settings: &Settings, delivery: Delivery, (reader, writer, gate): (Reade
         checklist: Some(records.clone()),
         tracker: Some(records.clone()),
         queue: Some(records.clone()),
-        intake: Some(records),
+        intake: Some(records.clone()),
         events: None,
+        follow_up: Some(records),
         prober: sources,
     }
 }

@@ -1,4 +1,4 @@
-//! The allow-list of the contract, version 1: fourteen pairs of method and path; two of them with two body
+//! The allow-list of the contract, version 1: sixteen pairs of method and path; two of them with two body
 //! templates, and the list of reviews with and without a cursor. No row writes to `/reviews` or `/bundles`, and none names a deployment.
 
 use crate::closure::ids::System;
@@ -36,6 +36,10 @@ table! {
         r#"{"releaseId":<releaseId>,"reviewVersion":<reviewVersion>,"service":<service>,"closureKey":<closureKey>,"coordinator":<coordinator>,"links":[<links>]}"#,
         "announce it to a coordinator";
     HANDOFF: Intake Get "/handoffs/{key}" "", "ask for it";
+    FOLLOW_UP: Intake Post "/follow-ups"
+        r#"{"haltId":<haltId>,"closureKey":<closureKey>,"packet":<packet>,"namespace":<namespace>,"coordinator":<coordinator?>,"cause":<cause>,"link":<link?>}"#,
+        "tell of a halt";
+    FOLLOW_UP_TOLD: Intake Get "/follow-ups/{haltId}" "", "see that there is a channel";
 }
 
 /// The whole table, for people to read what the operator is able to send.

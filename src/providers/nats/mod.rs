@@ -25,12 +25,14 @@ use super::guard::{Allowed, Endpoint};
 use super::limits::{Entered, Limits};
 use super::rest::reply::{Came, Failure, Fate};
 use super::{Product, Refused, Settings, Surroundings};
-use crate::closure::decide::{Change, HandoffBody, Verified};
+use crate::closure::decide::{Change, Verified};
+use crate::closure::ids::System;
 use crate::closure::ids::is_id;
 use crate::closure::snapshot::{Marking, Observation, Progress, QueueRecord, Revision, Trouble};
 use crate::products::Nats;
 use crate::roles::{
-    AnnounceReply, Connected, Events, HandoffSighting, Intake, Permit, ReviewQueue, Subject, WriteReply,
+    AnnounceReply, Connected, Events, FollowUp, HaltNotice, HandoffSighting, Intake, Permit, Probe, Prober,
+    ReviewQueue, Subject, WriteReply,
 };
 use async_trait::async_trait;
 use line::{Reply, Server, Silence};
@@ -40,6 +42,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObjec
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -74,6 +77,7 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
         queue: nats.queue.is_some().then(|| system.clone() as Arc<dyn ReviewQueue>),
         intake: nats.intake.is_some().then(|| system.clone() as Arc<dyn Intake>),
         events: nats.events.is_some().then(|| system.clone() as Arc<dyn Events>),
+        follow_up: nats.intake.is_some().then(|| system.clone() as Arc<dyn FollowUp>),
         ..Connected::without_roles(limits, system)
     })
 }
@@ -192,7 +196,7 @@ impl JetStream {
         probe: bool,
         understand: impl FnOnce(&Reply) -> Came<T>,
     ) -> (Came<T>, Option<Silence>) {
-        let (verb, record) = (request.verb(), request.record());
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
         let conversation = self.server.converse(move |inbox| request.into_bytes(inbox));
         let mut silence = None;
         let came = match tokio::time::timeout_at(deadline, conversation).await {
@@ -210,7 +214,7 @@ impl JetStream {
             }
             Err(_) => Came::Failure(failure(Fate::Unknown, Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         (came, silence)
     }
 
@@ -349,14 +353,38 @@ impl Intake for JetStream {
     }
 
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
-        let (Some(intake), Change::Announce(body)) = (&self.nats.intake, order.change()) else {
+        let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
+        self.publish_once(&rows::ANNOUNCE, order.key().as_str(), body, permit).await
+    }
+}
+
+#[async_trait]
+impl FollowUp for JetStream {
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply {
+        self.publish_once(&rows::HALT, &notice.halt_id, notice, permit).await
+    }
+
+    async fn probe(&self) -> Probe {
+        Prober::probe(self, System::Intake).await
+    }
+}
+
+impl JetStream {
+    /// Publishes the one message of the subject of a key.
+    async fn publish_once(
+        &self,
+        row: &Row,
+        key: &str,
+        body: &(impl Serialize + Sync),
+        permit: Permit,
+    ) -> AnnounceReply {
+        let (Some(intake), Ok(text)) = (&self.nats.intake, serde_json::to_vec(body)) else {
             return AnnounceReply::Refused;
         };
         let mut entered = match self.limits.enter_with(permit) {
             Ok(entered) => entered,
             Err(held_back) => return AnnounceReply::NotSent(held_back),
         };
-        let (key, Ok(text)) = (order.key().as_str(), serde_json::to_vec(body)) else { return AnnounceReply::Refused };
         let digest = digest(key);
         let fills = [
             ("prefix", intake.subject_prefix.as_str()),
@@ -364,7 +392,7 @@ impl Intake for JetStream {
             ("stream", intake.stream.as_str()),
             ("key", key),
         ];
-        let Some(request) = rows::ANNOUNCE.request(key, &fills, text) else { return AnnounceReply::Refused };
+        let Some(request) = row.request(key, &fills, text) else { return AnnounceReply::Refused };
         match self.publish(request, &intake.stream, &mut entered).await {
             Came::Success(Stored::Under(_)) => return AnnounceReply::Accepted,
             Came::Success(Stored::Duplicate) => {}
@@ -389,7 +417,7 @@ fn digest(key: &str) -> String {
 }
 
 /// Whether what is there is, as JSON, what would be announced.
-fn is_the_same(there: &[u8], ours: &HandoffBody) -> bool {
+fn is_the_same(there: &[u8], ours: &impl Serialize) -> bool {
     let there: Option<serde_json::Value> = serde_json::from_slice(there).ok();
     there.is_some() && there == serde_json::to_value(ours).ok()
 }

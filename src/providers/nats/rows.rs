@@ -62,6 +62,10 @@ table! {
         &[("Nats-Expected-Last-Subject-Sequence", "0"), ("Nats-Expected-Stream", "{stream}"), ("Nats-Msg-Id", "{key}")],
         r#"{"releaseId":…,"reviewVersion":…,"service":…,"closureKey":…,"coordinator":…,"links":[…]}"#,
         "announce the handoff";
+    HALT: Intake Post "{prefix}.{digest}"
+        &[("Nats-Expected-Last-Subject-Sequence", "0"), ("Nats-Expected-Stream", "{stream}"), ("Nats-Msg-Id", "{key}")],
+        r#"{"haltId":…,"closureKey":…,"packet":…,"namespace":…,"coordinator":…,"cause":…,"link":…}"#,
+        "tell of a halt";
 }
 
 /// The whole table, for people to read what the operator is able to send.
@@ -209,6 +213,7 @@ mod tests {
                 "intake $JS.API.STREAM.INFO.{stream}",
                 "intake {prefix}.releaseclosure-probe",
                 "intake $JS.API.STREAM.MSG.GET.{stream}",
+                "intake {prefix}.{digest}",
                 "intake {prefix}.{digest}",
             ]
         );

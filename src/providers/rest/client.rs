@@ -246,7 +246,7 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
-        let (verb, record) = (request.verb(), request.record());
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
         let came = match tokio::time::timeout_at(deadline, self.authorized(&request, condition)).await {
             Ok(Came::Success(reply)) => match understand(reply) {
                 Some(understood) => Came::Success(understood),
@@ -256,7 +256,7 @@ impl Wire {
             Ok(Came::Failure(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         came
     }
 

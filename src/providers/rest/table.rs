@@ -2,7 +2,7 @@
 //! else.
 //!
 //! A row is a method, a path template and a body template. In a path, `{name}` stands for one identifier, percent-encoded
-//! into one segment or one query value; or for several segments with slashes between them. In a body, `<name>` stands for one text as a JSON string or for one number, but for two lists:
+//! into one segment or one query value; or for several segments with slashes between them. In a body, `<name>` stands for one text as a JSON string (or null where there is none) or for one number, but for two lists:
 //! `<others,>` for links exactly as they were read, each followed by a comma, and `<links>` for what is announced.
 //!
 //! **Invariant:** [`Request`] has private fields and one constructor, [`Row::request`].
@@ -53,6 +53,8 @@ impl fmt::Display for Row {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::providers) enum Fill<'a> {
     Text(&'a str),
+    /// A text, or `null`. In bodies only.
+    Maybe(Option<&'a str>),
     /// Segments with slashes between them, none of them empty.
     Path(&'a str),
     /// Names and values of a query, as a system wrote them that says where its list goes on.
@@ -162,13 +164,15 @@ impl Row {
                 path.push_str(query);
                 Some(())
             }
-            Fill::Text(_) | Fill::Query(_) | Fill::Others(_) | Fill::Links(_) => None,
+            Fill::Text(_) | Fill::Query(_) | Fill::Maybe(_) | Fill::Others(_) | Fill::Links(_) => None,
         })?;
         let mut body = String::with_capacity(if row.body.is_empty() { 0 } else { row.body.len() + 256 });
         // Bodies hold braces of their own, so their holes are marked otherwise.
         fill(row.body, ('<', '>'), &mut body, |body, name| {
             match find(fills, name)? {
                 Fill::Text(text) | Fill::Path(text) => push_json(text, body)?,
+                Fill::Maybe(Some(text)) => push_json(text, body)?,
+                Fill::Maybe(None) => body.push_str("null"),
                 Fill::Number(number) => body.push_str(&number.to_string()),
                 Fill::Query(_) => return None,
                 Fill::Others(links) => {

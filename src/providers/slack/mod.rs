@@ -1,4 +1,4 @@
-//! Slack, as intake: the handoff is one message in one channel.
+//! Slack, as intake: the handoff is one message in one channel. Likewise as a channel for follow-ups: a halt is one message.
 //!
 //! **What a repeated message is:** another message. Slack documents no way to post one only once, and what a channel holds
 //! can be read back only as far as it is kept; so where a reply was lost, a person is asked, who can look.
@@ -19,7 +19,7 @@ use crate::closure::decide::{Change, Delivery, HandoffBody, Verified};
 use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::products::Slack;
-use crate::roles::{Abilities, AnnounceReply, Connected, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, HaltNotice, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -34,7 +34,11 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let Product::Slack(slack) = &settings.product else { return Err(Refused::NotSupported) };
     let (reader, writer, gate) = rest::connect(settings, &slack.endpoint, &DIALECT, surroundings)?;
     let channel = Arc::new(Channel { reader, writer, slack: (**slack).clone() });
-    Ok(Connected { intake: Some(channel.clone()), ..Connected::without_roles(gate, channel) })
+    Ok(Connected {
+        intake: Some(channel.clone()),
+        follow_up: Some(channel.clone()),
+        ..Connected::without_roles(gate, channel)
+    })
 }
 
 struct Channel {
@@ -103,6 +107,25 @@ fn text(body: &HandoffBody) -> String {
     text
 }
 
+/// What people are told of a halt.
+fn halt_text(notice: &HaltNotice) -> String {
+    let HaltNotice { halt_id: _, closure_key, packet, namespace, coordinator, cause, link } = notice;
+    let mut text = format!(
+        "The closure of {} is halted: {} Packet {} in namespace {} says what to do.",
+        escaped(closure_key),
+        cause.sentence(),
+        escaped(packet),
+        escaped(namespace),
+    );
+    if let Some(link) = link {
+        text.push_str(&format!("\nrecord: {}", escaped(link)));
+    }
+    if let Some(coordinator) = coordinator {
+        text.push_str(&format!("\nFor: {}", escaped(coordinator)));
+    }
+    text
+}
+
 /// The three characters with which Slack's own markup begins and ends.
 /// <https://docs.slack.dev/messaging/formatting-message-text>, "Escaping text".
 fn escaped(text: &str) -> String {
@@ -127,6 +150,33 @@ impl Intake for Channel {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.message(body) else { return AnnounceReply::Refused };
+        self.post(request, permit).await
+    }
+}
+
+#[async_trait]
+impl FollowUp for Channel {
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply {
+        let request = rows::HALT.request(&[
+            ("haltId", Fill::Text(&notice.halt_id)),
+            ("channel", Fill::Text(&self.slack.channel)),
+            ("text", Fill::Text(&halt_text(notice))),
+            ("closureKey", Fill::Text(&notice.closure_key)),
+            ("packet", Fill::Text(&notice.packet)),
+            ("namespace", Fill::Text(&notice.namespace)),
+            ("cause", Fill::Text(notice.cause.as_str())),
+        ]);
+        let Some(request) = request else { return AnnounceReply::Refused };
+        self.post(request, permit).await
+    }
+
+    async fn probe(&self) -> Probe {
+        Prober::probe(self, System::Intake).await
+    }
+}
+
+impl Channel {
+    async fn post(&self, request: Request, permit: Permit) -> AnnounceReply {
         match self.writer.write(permit, request, Condition::None, |reply| said_yes(&reply.body)).await {
             Came::Success(_) => AnnounceReply::Accepted,
             // An administrator can mend it, and the connection's probe says how.

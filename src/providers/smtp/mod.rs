@@ -1,4 +1,4 @@
-//! Mail, as intake: the handoff is one mail, submitted to one server.
+//! Mail, as intake: the handoff is one mail, submitted to one server. Likewise as a channel for follow-ups: a halt is one mail.
 //!
 //! **What a repeated mail is:** another mail, with the same Message-ID. Some programs show only one of them; nothing promises that,
 //! and no server can be asked what it has delivered. So where the answer to a mail was lost, a person is asked.
@@ -19,7 +19,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::products::Smtp;
 use crate::products::smtp::Encryption;
-use crate::roles::{Abilities, AnnounceReply, Connected, Gate, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, Gate, HaltNotice, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -40,7 +40,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("AUTH", "log in"),
     ("MAIL FROM:<sender>", "begin a mail"),
     ("RCPT TO:<recipient>", "say to whom it goes"),
-    ("DATA", "announce the handoff: one text"),
+    ("DATA", "announce the handoff, or tell of a halt: one text"),
     ("RSET", "forget what was begun"),
     ("QUIT", "end the conversation"),
 ];
@@ -98,7 +98,11 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
         loopback: settings.allow_loopback,
         limits: limits.clone(),
     });
-    Ok(Connected { intake: Some(mail.clone()), ..Connected::without_roles(limits, mail) })
+    Ok(Connected {
+        intake: Some(mail.clone()),
+        follow_up: Some(mail.clone()),
+        ..Connected::without_roles(limits, mail)
+    })
 }
 
 fn tls(settings: &Settings, host: &str) -> Result<TlsParameters, Refused> {
@@ -135,7 +139,7 @@ impl Mail {
         Ok(session)
     }
 
-    fn learn(&self, verb: Verb, ended: Result<(), &Ended>, probe: bool) {
+    fn learn(&self, verb: Verb, ended: Result<(), &Ended>, probe: bool, began: Instant) {
         let (class, lesson) = match ended.map_err(|ended| ended.why.trouble) {
             Ok(()) => (Class::Success, Lesson::Answers),
             Err(Trouble::Unauthorized) => (Class::Unauthorized, Lesson::LockedOut),
@@ -143,7 +147,7 @@ impl Mail {
             Err(Trouble::NotUnderstood) => (Class::NotUnderstood, Lesson::Fails),
             Err(_) => (Class::Unavailable, Lesson::Fails),
         };
-        self.limits.meter().count(verb, class);
+        self.limits.meter().count(verb, class, began.elapsed());
         // There is one record: the mailbox of the recipients.
         self.limits.settle(0, lesson, None, probe && ended.is_ok());
     }
@@ -160,11 +164,30 @@ impl Mail {
             text.push_str(&format!("\n{}: {}\n", link.rel, link.url));
         }
         text.push_str(&format!("\nClosure: {closure_key}\n"));
+        self.mail(closure_key, &format!("Release {release_id} of {service} is closed"), text)
+    }
+
+    fn halt_message(&self, notice: &HaltNotice) -> Option<Message> {
+        let HaltNotice { halt_id, closure_key, packet, namespace, coordinator, cause, link } = notice;
+        let mut text = format!("The closure of {closure_key} is halted: {}\n", cause.sentence());
+        text.push_str(&format!("\nPacket {packet} in namespace {namespace} says what to do.\n"));
+        if let Some(coordinator) = coordinator {
+            text.push_str(&format!("\nFor: {coordinator}\n"));
+        }
+        if let Some(link) = link {
+            text.push_str(&format!("\nrecord: {link}\n"));
+        }
+        text.push_str(&format!("\nHalt: {halt_id} {cause}\n"));
+        self.mail(halt_id, &format!("The closure of {closure_key} is halted"), text)
+    }
+
+    /// A mail that is known by its key.
+    fn mail(&self, key: &str, subject: &str, text: String) -> Option<Message> {
         let from = self.envelope.from()?;
-        let id = hex::encode(&Sha256::digest(closure_key.as_bytes())[..16]);
+        let id = hex::encode(&Sha256::digest(key.as_bytes())[..16]);
         let mut message = Message::builder()
             .from(Mailbox::new(None, from.clone()))
-            .subject(one_line(&format!("Release {release_id} of {service} is closed")))
+            .subject(one_line(subject))
             .message_id(Some(format!("<{id}@{}>", from.domain())))
             .header(AutoSubmitted)
             .header(ContentType::TEXT_PLAIN);
@@ -201,6 +224,25 @@ impl Intake for Mail {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(message) = self.message(body) else { return AnnounceReply::Refused };
+        self.submit(&message, permit).await
+    }
+}
+
+#[async_trait]
+impl FollowUp for Mail {
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply {
+        let Some(message) = self.halt_message(notice) else { return AnnounceReply::Refused };
+        self.submit(&message, permit).await
+    }
+
+    async fn probe(&self) -> Probe {
+        Prober::probe(self, System::Intake).await
+    }
+}
+
+impl Mail {
+    /// Hands one mail over.
+    async fn submit(&self, message: &Message, permit: Permit) -> AnnounceReply {
         let mut entered = match self.limits.enter_with(permit) {
             Ok(entered) => entered,
             Err(held_back) => return AnnounceReply::NotSent(held_back),
@@ -208,7 +250,7 @@ impl Intake for Mail {
         if let Err(held_back) = entered.may_send() {
             return AnnounceReply::NotSent(held_back);
         }
-        let mut stage = Stage::Connect;
+        let (mut stage, began) = (Stage::Connect, Instant::now());
         let text = message.formatted();
         let sending = async {
             let mut session = self.opened(&mut stage).await?;
@@ -222,7 +264,7 @@ impl Intake for Mail {
             Ok(sent) => sent,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Post, sent.as_ref().map(drop), false);
+        self.learn(Verb::Post, sent.as_ref().map(drop), false, began);
         match sent {
             Ok(session) => {
                 // It has the mail. How the conversation ends changes nothing.
@@ -245,7 +287,7 @@ impl Prober for Mail {
         if let Err(held_back) = self.limits.may_probe() {
             return Probe::Failed(held_back);
         }
-        let mut stage = Stage::Connect;
+        let (mut stage, began) = (Stage::Connect, Instant::now());
         let asking = async {
             let mut session = self.opened(&mut stage).await?;
             session.reset().await?;
@@ -255,7 +297,7 @@ impl Prober for Mail {
             Ok(asked) => asked,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Get, asked.as_ref().map(drop), true);
+        self.learn(Verb::Get, asked.as_ref().map(drop), true, began);
         match asked {
             Ok(session) => {
                 tokio::spawn(session.quit());

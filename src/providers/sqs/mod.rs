@@ -24,7 +24,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::products::Sqs;
 use crate::products::object_store::{ACCESS_KEY, SECRET_KEY, SESSION_TOKEN};
-use crate::roles::{Abilities, AnnounceReply, Connected, Intake, Permit, Probe, Prober};
+use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, HaltNotice, Intake, Permit, Probe, Prober};
 use async_trait::async_trait;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -68,7 +68,11 @@ pub(super) fn connect(settings: &Settings, surroundings: Surroundings) -> Result
     let unnamed = Settings { token: None, ..settings.clone() };
     let (reader, writer, gate) = rest::connect_as(&unnamed, endpoint, &DIALECT, particulars, surroundings)?;
     let queue = Arc::new(Queue { reader, writer, sqs: (**sqs).clone() });
-    Ok(Connected { intake: Some(queue.clone()), ..Connected::without_roles(gate, queue) })
+    Ok(Connected {
+        intake: Some(queue.clone()),
+        follow_up: Some(queue.clone()),
+        ..Connected::without_roles(gate, queue)
+    })
 }
 
 struct Queue {
@@ -176,9 +180,9 @@ fn is_fifo(body: &[u8]) -> Option<bool> {
     Some(attributes.and_then(|attributes| attributes.0.fifo).as_deref() == Some("true"))
 }
 
-/// What a deduplication id can hold of any closure key: its SHA-256.
-fn deduplication_id(closure_key: &str) -> String {
-    hex::encode(Sha256::digest(closure_key))
+/// What a deduplication id can hold of any key: its SHA-256.
+fn deduplication_id(key: &str) -> String {
+    hex::encode(Sha256::digest(key))
 }
 
 impl Queue {
@@ -198,6 +202,31 @@ impl Intake for Queue {
     async fn announce(&self, order: Verified, permit: Permit) -> AnnounceReply {
         let Change::Announce(body) = order.change() else { return AnnounceReply::Refused };
         let Some(request) = self.message(body) else { return AnnounceReply::Refused };
+        self.send(request, permit).await
+    }
+}
+
+#[async_trait]
+impl FollowUp for Queue {
+    async fn tell(&self, notice: &HaltNotice, permit: Permit) -> AnnounceReply {
+        let Ok(body) = serde_json::to_string(notice) else { return AnnounceReply::Refused };
+        let request = rows::HALT.request(&[
+            ("key", Fill::Text(&deduplication_id(&notice.halt_id))),
+            ("queue", Fill::Text(&self.sqs.queue_url)),
+            ("notice", Fill::Text(&body)),
+            ("halt", Fill::Text(&notice.halt_id)),
+        ]);
+        let Some(request) = request else { return AnnounceReply::Refused };
+        self.send(request, permit).await
+    }
+
+    async fn probe(&self) -> Probe {
+        Prober::probe(self, System::Intake).await
+    }
+}
+
+impl Queue {
+    async fn send(&self, request: Request, permit: Permit) -> AnnounceReply {
         let target = [(sign::TARGET_NAME, "AmazonSQS.SendMessage")];
         match self.writer.write(permit, request, Condition::Attributes(&target), |reply| taken(&reply.body)).await {
             Came::Success(()) => AnnounceReply::Accepted,

@@ -49,7 +49,7 @@ fn found(check: &str, reason: &str, role: Role, field: &str, expected: &str, obs
         Checklist => "CHK-{n}",
         Tracker => "REL-{n}",
         Queue => "Q-{n}",
-        Role::Intake => "{key}",
+        Role::Intake | Role::FollowUp => "{key}",
     };
     let escaped = record.replace('/', "%2F");
     json!({"check": check, "reason": reason, "system": role.name(), "record": record, "field": field,

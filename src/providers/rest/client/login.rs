@@ -5,6 +5,7 @@ use crate::closure::snapshot::Trouble;
 use crate::providers::rest::reply::{Came, Failure};
 use crate::providers::rest::table::Request;
 use http::HeaderValue;
+use tokio::time::Instant;
 
 /// The way by which credentials are fetched: the connection's own, without its credentials.
 pub(in crate::providers) struct Login<'a>(&'a Wire);
@@ -25,8 +26,9 @@ impl<'a> Login<'a> {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         };
         prepared.authorize(authorization);
+        let began = Instant::now();
         let came = self.0.talk(prepared).await;
-        self.0.limits.meter().count(request.verb(), came.class());
+        self.0.limits.meter().count(request.verb(), came.class(), began.elapsed());
         came
     }
 
@@ -37,7 +39,7 @@ impl<'a> Login<'a> {
         authorization: Option<HeaderValue>,
         understand: impl FnOnce(Raw) -> Came<T>,
     ) -> Came<T> {
-        let verb = request.verb();
+        let (verb, began) = (request.verb(), Instant::now());
         let sent = async {
             let mut prepared = self.0.read_prepared(&request)?;
             if let Some(authorization) = authorization {
@@ -49,7 +51,7 @@ impl<'a> Login<'a> {
             Ok(raw) => understand(raw),
             Err(failure) => Came::Failure(failure),
         };
-        self.0.limits.meter().count(verb, came.class());
+        self.0.limits.meter().count(verb, came.class(), began.elapsed());
         came
     }
 

@@ -18,7 +18,7 @@ impl Wire {
         probe: bool,
         understand: impl FnOnce(Raw) -> Came<T>,
     ) -> Came<T> {
-        let (verb, record) = (request.verb(), request.record());
+        let (about, began) = ((request.verb(), request.record()), Instant::now());
         if !request.reads() {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
@@ -27,7 +27,7 @@ impl Wire {
             Ok(Err(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
-        self.limits.learn(verb, record, probe, &came);
+        self.limits.learn(about, probe, began, &came);
         came
     }
 
