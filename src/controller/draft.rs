@@ -150,7 +150,11 @@ impl Draft {
         let mut envelope = self.envelope.clone();
         envelope.observed_generation = generation;
         envelope.last_handled_reconcile_at = requested_at.or(envelope.last_handled_reconcile_at);
-        let waits_since = self.ledger.retry.as_ref().map(|retry| retry.since);
+        // Who gives an announcement its time to arrive waits for no system that is away.
+        let away =
+            matches!(&self.standing, Standing::Waiting { reason, .. } if *reason != Reason::NotificationSettling);
+        let counts = away || self.base.outages.since.is_some();
+        let waits_since = self.ledger.retry.as_ref().filter(|_| counts).map(|retry| retry.since);
         let goes_on = matches!(self.standing, Standing::Working | Standing::Closed);
         // From what is stored to what will be: a status that is not stored counts nothing.
         envelope.outages = self.base.outages.then(waits_since, goes_on, now);

@@ -11,7 +11,7 @@ fn what_the_documentation_shows_can_be_taken_as_it_is() {
         (include_str!("../../../docs/adapters/sqs.md"), &["sqs"]),
         (include_str!("../../../docs/adapters/jira.md"), &["jira"; 3]),
         #[cfg(feature = "nats")]
-        (include_str!("../../../docs/adapters/nats.md"), &["nats"]),
+        (include_str!("../../../docs/adapters/nats.md"), &["nats"; 2]),
     ] {
         let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let products: Vec<&str> = blocks
