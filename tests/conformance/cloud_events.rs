@@ -1,7 +1,7 @@
 //! CloudEvents, against a receiver that takes an event only where the standard's own reader does, and takes none twice.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Bytes;
@@ -36,8 +36,8 @@ impl Adapter for Events {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Intake]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Receivers))

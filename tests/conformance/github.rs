@@ -4,7 +4,7 @@
 use crate::conformance::cases::{Play, ensure, untouched};
 use crate::conformance::cell::{Cell, Outcome, Verdict, Wrote};
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::github::{APP, GitHub, OWNER, OWNER_TOKEN, VISITOR_TOKEN};
 use crate::systems::http::Http;
@@ -40,9 +40,8 @@ impl Adapter for Hub {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
-        PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    fn systems(&self) -> &'static [System] {
+        &IN_ISSUES
     }
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[

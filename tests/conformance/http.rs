@@ -1,7 +1,7 @@
 //! The closure HTTP contract in all six roles, against the sandbox.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use async_trait::async_trait;
 use releaseclosure::closure::decide::Delivery;
@@ -31,8 +31,8 @@ impl Adapter for Contract {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.to_vec()
+    fn systems(&self) -> &'static [System] {
+        &System::ALL
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Sandboxes))

@@ -4,7 +4,7 @@
 use crate::conformance::cases::{Play, UNWRITTEN, ensure, finish, untouched};
 use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
 use crate::conformance::front::{Fault, Front, On};
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::{Answer, Gate};
 use crate::systems::http::Http;
 use crate::systems::jira::{CLOSER, Jira, deed};
@@ -51,9 +51,8 @@ impl Adapter for Work {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
-        PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    fn systems(&self) -> &'static [System] {
+        &IN_ISSUES
     }
     fn own_cases(&self) -> &'static [(&'static str, Play)] {
         &[

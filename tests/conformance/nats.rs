@@ -1,7 +1,7 @@
 //! NATS JetStream: a stream for each cell, in which entries are the last messages of their subjects, and handoffs the only ones.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Asked;
 use crate::systems::nats::Nats;
 use async_nats::HeaderMap;
@@ -30,9 +30,8 @@ impl Adapter for Streams {
     fn against(&self) -> &'static str {
         "nats-server 2.15.2"
     }
-    fn parts(&self) -> Vec<Part> {
-        let played = [System::Queue, System::Intake];
-        PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Queue, System::Intake]
     }
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()

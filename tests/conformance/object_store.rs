@@ -1,7 +1,7 @@
 //! Evidence in a bucket: one for each cell, with object lock, and somebody who may read it.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::s3::{Held, REGION, ROOT, S3};
 use async_trait::async_trait;
@@ -27,8 +27,8 @@ impl Adapter for Buckets {
     fn against(&self) -> &'static str {
         "versitygw 1.8.0, versions and object lock on"
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Archive).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Archive]
     }
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()

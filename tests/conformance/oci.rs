@@ -2,7 +2,7 @@
 //! the sign-off refers to it.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::oci::{EMPTY, INDEX, Kind, MANIFEST, Oci, PASSWORD, digest};
 use crate::systems::oci_guard::{Guard, How};
@@ -30,8 +30,8 @@ impl Adapter for Registries {
     fn against(&self) -> &'static str {
         "ociregistry in memory, with referrers; a guard before it knows users and lists referrers in pages of two"
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Archive).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Archive]
     }
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()

@@ -1,8 +1,9 @@
 //! The same before a registry without referrers, which keeps them in a tag.
 
 use super::oci::{Registries, distribution};
-use crate::conformance::subject::{Adapter, Part, Server};
+use crate::conformance::subject::{Adapter, Server};
 use async_trait::async_trait;
+use releaseclosure::closure::ids::System;
 
 /// The adapter.
 pub struct Tags;
@@ -15,8 +16,8 @@ impl Adapter for Tags {
     fn against(&self) -> &'static str {
         "distribution 3.1.2, with users of its own; referrers are in a tag"
     }
-    fn parts(&self) -> Vec<Part> {
-        Registries.parts()
+    fn systems(&self) -> &'static [System] {
+        Registries.systems()
     }
     fn sends(&self) -> Vec<String> {
         Registries.sends()

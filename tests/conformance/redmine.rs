@@ -1,7 +1,7 @@
 //! Redmine: issues of a project, with the trackers, statuses, custom fields and roles of `docs/adapters/redmine.md`.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::http::Http;
 use crate::systems::redmine::{Paperwork, Redmine};
@@ -43,9 +43,8 @@ impl Adapter for Project {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        let played = [System::Governance, System::Checklist, System::Tracker, System::Queue];
-        PARTS.into_iter().filter(|part| played.contains(&part.system)).collect()
+    fn systems(&self) -> &'static [System] {
+        &IN_ISSUES
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running::start().await?))

@@ -5,7 +5,7 @@
 //! said here, too.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::github::{BOT_TOKEN, Slack};
 use async_trait::async_trait;
@@ -35,8 +35,8 @@ impl Adapter for Channels {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Intake]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         let slack = Slack::start().await?;

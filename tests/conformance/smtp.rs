@@ -1,7 +1,7 @@
 //! Mail, against aiosmtpd.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::systems::smtp::{Asks, PASSWORD, Smtp, USER};
 use async_trait::async_trait;
 use releaseclosure::closure::ids::System;
@@ -24,8 +24,8 @@ impl Adapter for Mails {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|(command, purpose)| format!("intake     SMTP  {command}   # {purpose}")).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Intake]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running(Arc::new(Smtp::start(Asks::Login).await?))))

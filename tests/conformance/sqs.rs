@@ -1,7 +1,7 @@
 //! SQS, as moto plays it, which knows users and works out each signature itself: a queue and a user for each cell.
 
 use crate::conformance::front::Front;
-use crate::conformance::subject::{Adapter, Deed, Made, PARTS, Part, Place, Release, Server, Truth};
+use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::sqs::Sqs;
 use crate::systems::sqs_people::{Admin, Keys, REGION};
@@ -28,8 +28,8 @@ impl Adapter for Queues {
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()
     }
-    fn parts(&self) -> Vec<Part> {
-        PARTS.into_iter().filter(|part| part.system == System::Intake).collect()
+    fn systems(&self) -> &'static [System] {
+        &[System::Intake]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         let sqs = Sqs::start().await?;

@@ -30,6 +30,9 @@ pub const PARTS: [Part; 7] = [
     Part { system: System::Intake, step: Some(Step::NotifyCoordinator) },
 ];
 
+/// The roles that an issue tracker plays.
+pub const IN_ISSUES: [System; 4] = [System::Governance, System::Checklist, System::Tracker, System::Queue];
+
 impl Part {
     /// The head of its column.
     pub fn title(self) -> String {
@@ -136,8 +139,12 @@ pub trait Adapter: Send + Sync {
     fn product(&self) -> &'static str;
     /// What it is tested against, for the table.
     fn against(&self) -> &'static str;
-    /// The parts that it plays.
-    fn parts(&self) -> Vec<Part>;
+    /// The roles that it plays.
+    fn systems(&self) -> &'static [System];
+    /// The parts of these.
+    fn parts(&self) -> Vec<Part> {
+        PARTS.into_iter().filter(|part| self.systems().contains(&part.system)).collect()
+    }
     /// Its whole allow-list, as people read it: each line begins with the role, the verb and what it is about.
     fn sends(&self) -> Vec<String>;
     /// How many cells are played at a time.

@@ -186,12 +186,12 @@ impl Records {
             };
             open = match turn.get(request, |reply| wire::transitions(&reply.body).ok()).await {
                 Came::Success(open) => open,
-                Came::Problem(404 | 410) => return unread(sources.missing(&mut turn).await),
+                Came::Problem(404 | 410) => return unread(sources.missing(turn.place()).await),
                 other => return WriteReply::NotApplied(trouble(other)),
             };
         }
         // The record last: between this look and the change nothing is asked.
-        let before: Seen<R> = match sources.read(&mut turn, id).await {
+        let before: Seen<R> = match sources.read(turn.place(), id).await {
             Ok(before) => before,
             Err(missed) => return unread(missed),
         };
@@ -221,7 +221,7 @@ impl Records {
             Wanted::Status(..) => (reply.status == 204).then_some(()),
             Wanted::Link { .. } => wire::added(reply.status, &reply.body),
         };
-        let (came, mut turn) = turn.change(request, understand).await;
+        let (came, mut after) = turn.change(request, understand).await;
         match came {
             Came::Success(()) => {}
             // It was there a moment ago: whoever may not look any more is told 404, too.
@@ -229,7 +229,7 @@ impl Records {
             Came::Problem(status) => return Came::<(R, _)>::Problem(status).write_reply(),
             Came::Failure(failure) => return Came::<(R, _)>::Failure(failure).write_reply(),
         }
-        match sources.read(&mut turn, id).await {
+        match sources.read(after.place(), id).await {
             Ok(Seen { record, revision, .. }) => WriteReply::Answered(record, revision),
             Err(Missed::Unreachable(why)) => WriteReply::Unknown(why),
             Err(Missed::Missing | Missed::Ambiguous(_)) => WriteReply::Unknown(Trouble::NotUnderstood.into()),

@@ -6,7 +6,8 @@ use super::wire::{self, Behind, Issue, RemoteLink};
 use crate::closure::snapshot::{Observation, ReviewRecord, Revision, Trouble, Unreachable};
 use crate::products::Jira;
 use crate::products::jira::{Deployment, Source};
-use crate::providers::rest::client::{Call, Look, Reader};
+use crate::providers::limits::Entered;
+use crate::providers::rest::client::Reader;
 use crate::providers::rest::reply::Came;
 use crate::providers::rest::table::{Fill, Request, Row};
 use crate::roles::{Governance, Permit, Subject};
@@ -102,13 +103,12 @@ impl Sources {
     /// Reads a record by its key, or looks for it by its release.
     pub(super) async fn observe<R: Record>(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<R> {
         let read = async {
-            let entered = self.reader.enter(held).await.map_err(Missed::Unreachable)?;
-            let mut call = Call(&self.reader, entered);
+            let mut entered = self.reader.enter(held).await.map_err(Missed::Unreachable)?;
             match subject.record {
-                Some(id) => self.read(&mut call, id).await,
+                Some(id) => self.read(&mut entered, id).await,
                 None => {
-                    let issue = self.find::<R>(&mut call, subject).await?;
-                    self.seen(&mut call, issue).await
+                    let issue = self.find::<R>(&mut entered, subject).await?;
+                    self.seen(&mut entered, issue).await
                 }
             }
         };
@@ -121,33 +121,33 @@ impl Sources {
     }
 
     /// Reads a record by its key.
-    pub(super) async fn read<R: Record>(&self, look: &mut impl Look, id: &str) -> Result<Seen<R>, Missed> {
+    pub(super) async fn read<R: Record>(&self, entered: &mut Entered<'_>, id: &str) -> Result<Seen<R>, Missed> {
         // What is no key of the project is no issue's there.
         if !self.is_key(id) {
             return Err(Missed::Missing);
         }
         let request = self.request(R::ROWS.by_id, &[("id", Fill::Text(id))]).ok_or(Trouble::NotUnderstood)?;
-        let issue = match look.look(request, |reply| wire::issue(&reply.body).ok()).await {
+        let issue = match self.reader.get(entered, request, |reply| wire::issue(&reply.body).ok()).await {
             Came::Success(issue) if issue.key == id => issue,
             // Jira leads on from the key that an issue had to the one that it has now.
-            Came::Success(_) => return Err(self.elsewhere(look).await),
-            Came::Problem(404 | 410) => return Err(self.missing(look).await),
+            Came::Success(_) => return Err(self.elsewhere(entered).await),
+            Came::Problem(404 | 410) => return Err(self.missing(entered).await),
             other => return Err(Missed::Unreachable(trouble(other))),
         };
         if issue.issue_type != *R::issue_type(&self.jira.issue_types) {
             return Err(Missed::Missing);
         }
-        self.seen(look, issue).await
+        self.seen(entered, issue).await
     }
 
     /// The record that an issue is, with its remote links where they are a part of it.
-    async fn seen<R: Record>(&self, look: &mut impl Look, issue: Issue) -> Result<Seen<R>, Missed> {
+    async fn seen<R: Record>(&self, entered: &mut Entered<'_>, issue: Issue) -> Result<Seen<R>, Missed> {
         let Some(row) = R::ROWS.links else {
             let record = R::of(&issue, &[], &self.jira);
             return Ok(Seen { record, revision: issue.revision, links: Vec::new() });
         };
         let request = self.request(row, &[("id", Fill::Text(&issue.key))]).ok_or(Trouble::NotUnderstood)?;
-        match look.look(request, |reply| wire::links(&reply.body).ok()).await {
+        match self.reader.get(entered, request, |reply| wire::links(&reply.body).ok()).await {
             Came::Success(links) => {
                 let revision = wire::with_links(&issue.revision, &links);
                 Ok(Seen { record: R::of(&issue, &links, &self.jira), revision, links })
@@ -158,14 +158,14 @@ impl Sources {
     }
 
     /// The project, as whoever the token says sees it: by itself it is shown to nobody, too, where everybody may see it.
-    async fn project(&self, look: &mut impl Look) -> Result<wire::Project, Missed> {
+    async fn project(&self, entered: &mut Entered<'_>) -> Result<wire::Project, Missed> {
         let request = self.request(&rows::MYSELF, &[]).ok_or(Trouble::NotUnderstood)?;
-        match look.look(request, |_| Some(())).await {
+        match self.reader.get(entered, request, |_| Some(())).await {
             Came::Success(()) => {}
             other => return Err(Missed::Unreachable(trouble(other))),
         }
         let request = self.request(&rows::PROJECT, &[]).ok_or(Trouble::NotUnderstood)?;
-        match look.look(request, |reply| wire::project(&reply.body).ok()).await {
+        match self.reader.get(entered, request, |reply| wire::project(&reply.body).ok()).await {
             Came::Success(project) => Ok(project),
             Came::Problem(404) => Err(Trouble::Forbidden.into()),
             other => Err(Missed::Unreachable(trouble(other))),
@@ -173,8 +173,8 @@ impl Sources {
     }
 
     /// What it comes to that something was not found: Jira says so of what may not be seen, too.
-    pub(super) async fn missing(&self, look: &mut impl Look) -> Missed {
-        match self.project(look).await {
+    pub(super) async fn missing(&self, entered: &mut Entered<'_>) -> Missed {
+        match self.project(entered).await {
             // Its issues are left out of every search.
             Ok(project) if project.archived => Trouble::Forbidden.into(),
             Ok(project) if project.key != self.jira.project => Trouble::NotUnderstood.into(),
@@ -184,8 +184,8 @@ impl Sources {
     }
 
     /// What it comes to that an issue has another key now: it was moved to another project, or the project has another key.
-    async fn elsewhere(&self, look: &mut impl Look) -> Missed {
-        match self.project(look).await {
+    async fn elsewhere(&self, entered: &mut Entered<'_>) -> Missed {
+        match self.project(entered).await {
             Ok(project) if project.key == self.jira.project => Missed::Missing,
             Ok(_) => Trouble::NotUnderstood.into(),
             Err(missed) => missed,
@@ -193,7 +193,7 @@ impl Sources {
     }
 
     /// Looks for the one issue of the type that is of the release.
-    async fn find<R: Record>(&self, look: &mut impl Look, subject: Subject<'_>) -> Result<Issue, Missed> {
+    async fn find<R: Record>(&self, entered: &mut Entered<'_>, subject: Subject<'_>) -> Result<Issue, Missed> {
         let Some([first, next, page]) = R::ROWS.pages else { return Err(Trouble::NotUnderstood.into()) };
         let (fields, issue_type) = (&self.jira.fields, R::issue_type(&self.jira.issue_types));
         let jql = self.jql(issue_type, subject.release);
@@ -210,11 +210,11 @@ impl Sources {
             };
             let request = request.ok_or(Trouble::NotUnderstood)?;
             let issues;
-            (issues, behind) = match look.look(request, |reply| wire::issues(&reply.body).ok()).await {
+            (issues, behind) = match self.reader.get(entered, request, |reply| wire::issues(&reply.body).ok()).await {
                 Came::Success(page) => page,
                 // A project that may not be seen is none, and so is an issue type that there is not.
                 Came::Problem(400 | 404) => {
-                    return Err(match self.missing(look).await {
+                    return Err(match self.missing(entered).await {
                         Missed::Missing => Trouble::NotUnderstood.into(),
                         other => other,
                     });
@@ -235,20 +235,20 @@ impl Sources {
                 Behind::Total(total) => is_empty || seen >= *total,
             };
             if over {
-                return self.one_of(look, found).await;
+                return self.one_of(entered, found).await;
             }
         }
         // More than can be looked through: nobody can say that there is one and no other.
         Err(Trouble::NotUnderstood.into())
     }
 
-    async fn one_of(&self, look: &mut impl Look, mut found: Vec<Issue>) -> Result<Issue, Missed> {
+    async fn one_of(&self, entered: &mut Entered<'_>, mut found: Vec<Issue>) -> Result<Issue, Missed> {
         // An issue that moved from one page to another is still one.
         found.sort_by(|one, other| one.key.cmp(&other.key));
         found.dedup_by(|one, other| one.key == other.key);
         let count = found.len();
         match found.pop() {
-            None => Err(self.missing(look).await),
+            None => Err(self.missing(entered).await),
             // The project has another key now, under which nobody knows its records here.
             Some(issue) if !self.is_key(&issue.key) => Err(Trouble::NotUnderstood.into()),
             Some(issue) if count == 1 => Ok(issue),

@@ -14,7 +14,7 @@ mod raw;
 mod turn;
 
 pub(in crate::providers) use login::Login;
-pub(in crate::providers) use turn::{Call, Look, Turn};
+pub(in crate::providers) use turn::Turn;
 
 use super::particulars::{Particulars, Throttle};
 use super::reply::{self, Came, Failure, Fate};

@@ -1,6 +1,6 @@
 //! A change between two looks.
 
-use super::{Condition, Reader, Success, Wire, Writer};
+use super::{Condition, Success, Wire, Writer};
 use crate::closure::snapshot::Unreachable;
 use crate::providers::limits::Entered;
 use crate::providers::rest::reply::{Came, Failure, Fate};
@@ -81,49 +81,6 @@ impl<'a> After<'a> {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         self.0.get(request, understand).await
-    }
-}
-
-/// Where one can look, once or several times: what takes several looks to be read is read the same way wherever that is.
-pub(in crate::providers) trait Look: Send {
-    /// One look.
-    fn look<T: Send>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T> + Send,
-    ) -> impl Future<Output = Came<T>> + Send;
-}
-
-/// A call that only reads, with its place in the limits.
-pub(in crate::providers) struct Call<'a>(pub(in crate::providers) &'a Reader, pub(in crate::providers) Entered<'a>);
-
-impl Look for Call<'_> {
-    async fn look<T: Send>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T> + Send,
-    ) -> Came<T> {
-        self.0.get(&mut self.1, request, understand).await
-    }
-}
-
-impl Look for Turn<'_> {
-    async fn look<T: Send>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T> + Send,
-    ) -> Came<T> {
-        self.get(request, understand).await
-    }
-}
-
-impl Look for After<'_> {
-    async fn look<T: Send>(
-        &mut self,
-        request: Request,
-        understand: impl FnOnce(Success) -> Option<T> + Send,
-    ) -> Came<T> {
-        self.get(request, understand).await
     }
 }
 
