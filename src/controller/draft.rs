@@ -211,16 +211,21 @@ impl Draft {
 
 impl Draft {
     /// Puts the settled steps of this draft on a status that somebody else wrote since. A halt that was latched there
-    /// stays latched; anything but a settled step is dropped. Tells whether nothing had to be.
+    /// stays latched, what was settled there stays as it is; anything but a settled step is dropped. Tells whether nothing
+    /// had to be.
     fn lay_over<E>(&mut self, status: ReleaseClosureStatus) -> Result<bool, Unstored<E>> {
         let (envelope, theirs) = status.clone().split();
         let mut theirs = theirs.checked().map_err(|_| Unstored::Superseded)?;
+        // Of one step two processes may know different things: who was told of a change by its reply, and who saw only that it
+        // was made. The first word stands; an end that says otherwise is decided anew, with it.
+        let mut steps = theirs.steps.iter().zip(&self.ledger.steps);
+        let agrees = steps.all(|(their, own)| !their.outcome.is_settled() || their == own);
         for (their, own) in theirs.steps.iter_mut().zip(&self.ledger.steps) {
             if own.outcome.is_settled() && !their.outcome.is_settled() {
                 *their = own.clone();
             }
         }
-        let whole = self.standing == Standing::Closed && theirs.halt.is_none();
+        let whole = self.standing == Standing::Closed && theirs.halt.is_none() && agrees;
         if !whole {
             self.standing = Standing::Unchanged;
             self.envelope = envelope;

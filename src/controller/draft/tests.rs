@@ -117,3 +117,27 @@ async fn an_end_does_not_undo_a_halt() {
     assert!(status.halt.is_some() && status.completion_time.is_none());
     assert!(status.steps.iter().all(|step| step.outcome == Outcome::Changed));
 }
+
+/// Two processes that both believe that they lead: one changed the records itself and stored so, the other found them changed
+/// and ends first. What the first one knows is not unsaid.
+#[tokio::test]
+async fn an_end_does_not_unsay_what_another_has_settled() {
+    let kept = kept();
+    let mut late = closing(kept.draft());
+    late.ledger.step_mut(Step::CloseChecklist).outcome = Outcome::Unconfirmed;
+    let mut first = kept.draft();
+    first.ledger.step_mut(Step::CloseChecklist).outcome = Outcome::Changed;
+    first.standing = Standing::Working;
+    assert_eq!(store_fact(&kept, UID, first).await.unwrap(), Stored::Whole);
+
+    assert_eq!(store_fact(&kept, UID, late).await.unwrap(), Stored::Steps);
+    let status = kept.status();
+    let outcomes: Vec<_> = status.steps.iter().map(|step| step.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Changed; 5], "the first word stands, and what else was settled is kept");
+    assert_eq!(status.completion_time, None, "and the next pass ends it, with a trace over all of that");
+
+    let mut next = closing(kept.draft());
+    next.ledger.trace = None;
+    assert_eq!(store_fact(&kept, UID, next).await.unwrap(), Stored::Whole);
+    assert!(kept.status().completion_time.is_some());
+}
