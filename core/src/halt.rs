@@ -73,7 +73,18 @@ pub fn resolve(ledger: &mut Ledger, resolution: &Resolution, now: Timestamp) -> 
     }
     let Halt { id, cause, at, packet_ref, findings: _, findings_omitted: _ } = halt;
     let Resolution { decision, halt_id: _, handoff, resolved_by } = resolution.clone();
-    ledger.halts.push(PastHalt { id, cause, at, packet_ref, decision, handoff, resolved_by, resolved_at: now });
+    let superseded = None;
+    ledger.halts.push(PastHalt {
+        id,
+        cause,
+        at,
+        packet_ref,
+        decision,
+        handoff,
+        resolved_by,
+        resolved_at: now,
+        superseded,
+    });
     let surplus = ledger.halts.len().saturating_sub(HALTS_MAX);
     ledger.halts.drain(..surplus);
     ledger.episode += 1;

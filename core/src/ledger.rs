@@ -332,6 +332,10 @@ pub struct PastHalt {
     pub resolved_by: Option<String>,
     /// When the operator acted on it.
     pub resolved_at: Timestamp,
+    /// True where another object of the closure may have had its turn since, so that what was said of the announcement is
+    /// asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<bool>,
 }
 
 /// What is waited for, and since when.
@@ -431,6 +435,14 @@ impl Ledger {
             return Err(Invalid { field: "status.steps.record", rule: "must be an identifier" });
         }
         Ok(self)
+    }
+
+    /// The closure does not act for now: an older object of it does, or it is suspended. What a coordinator said of the
+    /// announcement until now is no permission any more: another object may be asked about it, and announce, meanwhile.
+    pub fn stand_aside(&mut self) {
+        if let Some(last) = self.halts.last_mut().filter(|last| last.handoff == Some(Handoff::NotDelivered)) {
+            last.superseded = Some(true);
+        }
     }
 
     /// The record of a step. Present for every ledger that went through [`Ledger::checked`].

@@ -246,8 +246,17 @@ pub async fn take_over(
         (Some(Decision::Abandon), Some(resolution)) => {
             let (resolved_by, resolved_at) = (Some(resolution.resolved_by), context.now());
             let (decision, handoff) = (Decision::Abandon, None);
-            let past =
-                PastHalt { id: halt_id, cause, at: halted_at, packet_ref, decision, handoff, resolved_by, resolved_at };
+            let past = PastHalt {
+                id: halt_id,
+                cause,
+                at: halted_at,
+                packet_ref,
+                decision,
+                handoff,
+                resolved_by,
+                resolved_at,
+                superseded: None,
+            };
             draft.ledger.halts.push(past);
             draft.ledger.episode += 1;
             draft.abandon(accepted, &subject.uid, context.now());

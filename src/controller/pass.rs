@@ -128,6 +128,7 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
         }
         if let Some(older) = older_sibling(context, &subject, &accepted) {
             context.forget(&subject.uid);
+            draft.ledger.stand_aside();
             draft.waits(
                 Reason::DuplicateClosure,
                 format!("Releaseclosure {older} is of the same closure and is older."),
@@ -141,6 +142,7 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
 
 async fn suspended(context: &Context, subject: &Subject, mut draft: Draft) -> Result<Ended, PassError> {
     context.forget(&subject.uid);
+    draft.ledger.stand_aside();
     let planned = !draft.ledger.plan.is_empty();
     draft.standing = if planned { Standing::Unchanged } else { Standing::Suspended };
     if record::store(context, subject, draft).await? {

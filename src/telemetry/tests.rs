@@ -39,6 +39,7 @@ fn past(decision: Decision, seconds: i64) -> PastHalt {
         handoff: None,
         resolved_by: None,
         resolved_at: jiff::Timestamp::from_second(seconds).unwrap(),
+        superseded: None,
     }
 }
 

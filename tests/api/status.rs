@@ -126,6 +126,7 @@ async fn the_fullest_status_is_stored_as_it_was_written() {
         handoff: Some(Handoff::NotDelivered),
         resolved_by: Some(text(256)),
         resolved_at: at(),
+        superseded: Some(true),
     };
     let ledger = Ledger {
         steps: Step::ALL.map(step).to_vec(),

@@ -117,6 +117,34 @@ async fn what_may_have_arrived_is_asked_of_a_coordinator() {
     }
 }
 
+/// What a coordinator said is about that moment. Whoever stands aside may find that another announced meanwhile.
+#[tokio::test]
+async fn a_word_on_the_announcement_does_not_outlive_a_suspension() {
+    let stage = stage("announce-aside", 1).await;
+    let fault = stage.fault(announcing(&json!("dropBefore")));
+    let name = stage.create(&stage.closure(1)).await;
+    let (_, first) = stage.halted(&name).await;
+    stage.sandbox().remove_fault(&fault);
+    // It does not go on at once: the word is given, and kept.
+    let fault = stage.fault(json!({"match": {"role": "governance"}, "action": {"status": {"code": 503}}}));
+    stage.resolve(&first, "Resume", Some("NotDelivered")).await;
+    stage.waiting(&name, "GovernanceUnavailable").await;
+    stage.patch(&name, json!({"spec": {"suspend": true}})).await;
+    stage.wait(&name, "suspended", |closure| ready(closure).1 == "Suspended").await;
+    stage.sandbox().remove_fault(&fault);
+    stage.patch(&name, json!({"spec": {"suspend": false}})).await;
+
+    let (closure, second) = stage.halted(&name).await;
+    assert_eq!(ready(&closure).1, "NotificationUncertain");
+    let status = closure.status.unwrap();
+    assert_eq!((status.halts.len(), status.halts[0].superseded), (1, Some(true)));
+    assert_ne!(first.metadata.name, second.metadata.name, "it is asked anew");
+    assert!(stage.sandbox().deliveries().is_empty());
+    stage.resolve(&second, "Resume", Some("NotDelivered")).await;
+    assert_eq!(outcomes(&stage.closed(&name).await), ["Changed"; 5]);
+    assert_eq!(stage.sandbox().deliveries().len(), 1);
+}
+
 #[tokio::test]
 async fn a_finding_after_an_announcement_in_doubt_says_that_too() {
     let stage = stage("announce-doubt-finding", 1).await;

@@ -236,6 +236,7 @@ impl Subject<'_> {
         }
         if self.has_older_sibling(&known) {
             operator.memory().remove(&known.uid);
+            draft.ledger.stand_aside();
             draft.waits(Reason::DuplicateClosure, "An older one acts.".to_owned());
             self.store(&known, draft).await?;
             return Ok((Next::OnChange, "duplicate"));
@@ -310,6 +311,7 @@ impl Subject<'_> {
                 handoff: None,
                 resolved_by: resolution.resolved_by,
                 resolved_at: now,
+                superseded: None,
             });
             draft.ledger.episode += 1;
             draft.abandon(&known.accepted, &known.uid, now);

@@ -104,13 +104,14 @@ impl Pass {
     }
 
     /// Whether a coordinator said, of a halt of another object that this one took over, that nothing arrived: it is the other
-    /// one's permission, and it may have made use of it.
+    /// one's permission, and it may have made use of it. So it is where this one stood aside since it was said.
     fn others_may_announce(&self, brief: &Brief) -> bool {
         // Each release of a halt ends an episode.
         let episodes = (0..self.ledger.episode).rev();
         let mut halts = self.ledger.halts.iter().rev().zip(episodes);
         halts.any(|(past, episode)| {
-            past.handoff == Some(Handoff::NotDelivered) && past.id != halt::id(&brief.uid, episode)
+            let others = past.id != halt::id(&brief.uid, episode) || past.superseded == Some(true);
+            past.handoff == Some(Handoff::NotDelivered) && others
         })
     }
 
@@ -135,11 +136,14 @@ impl Pass {
 
     /// Whether a coordinator said, of a halt of this very object, that nothing arrived, and nothing was sent since: an
     /// intent that was stored after that is either this pass's own or has been turned into a new halt. What was said of
-    /// another object's halt, which this one took over, is that object's permission: two would send once each.
+    /// another object's halt, which this one took over, is that object's permission: two would send once each. Nor is
+    /// anything said before this one stood aside.
     pub(super) fn may_send_once(&self, brief: &Brief) -> bool {
         let own = self.ledger.episode.checked_sub(1).map(|episode| halt::id(&brief.uid, episode));
         let last = self.ledger.halts.last();
-        last.is_some_and(|last| last.handoff == Some(Handoff::NotDelivered) && own.as_ref() == Some(&last.id))
+        last.is_some_and(|last| {
+            last.handoff == Some(Handoff::NotDelivered) && own.as_ref() == Some(&last.id) && last.superseded.is_none()
+        })
     }
 
     pub(super) fn intend(&mut self, brief: &Brief, now: Timestamp) {

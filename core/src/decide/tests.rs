@@ -206,8 +206,14 @@ fn an_intake_that_can_be_asked_nothing_is_told_once() {
         handoff: Some(Handoff::NotDelivered),
         resolved_by: None,
         resolved_at: now(),
+        superseded: None,
     });
     assert!(is_announcement(&announce(&brief, permitted.clone(), "another", false).1));
+    let mut aside = permitted.clone();
+    aside.stand_aside();
+    assert!(is_uncertain(&announce(&brief, aside.clone(), "another", false).1), "another had its turn since");
+    // Where every mark is its own, too: who announced left none.
+    assert!(is_uncertain(&announce(&brief, aside, OWN, false).1));
     permitted.halts[0].id = crate::halt::id("another", 0);
     assert!(is_uncertain(&announce(&brief, permitted, "another", false).1), "what was said to another object");
 }

@@ -152,6 +152,7 @@ fn a_coordinator_s_word_that_nothing_arrived_is_good_for_one_announcement() {
         handoff,
         resolved_by: None,
         resolved_at: now(),
+        superseded: None,
     };
     let own = world(Delivery::None, false).brief.uid;
     let past = |handoff| past_of(&own, handoff);

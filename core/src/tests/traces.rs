@@ -48,6 +48,7 @@ fn the_head_covers_all_that_is_claimed() {
                 handoff: None,
                 resolved_by: None,
                 resolved_at: now(),
+                superseded: None,
             });
         }),
         ("playbook", |l| l.playbook.as_mut().unwrap().generation += 1),
