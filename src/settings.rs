@@ -70,6 +70,15 @@ pub struct Operator {
     /// Name of the Lease. One replica per Lease acts; operators that watch different namespaces need different ones.
     #[arg(long, env = "RELEASECLOSURE_LEASE_NAME", value_parser = object_name, default_value = "releaseclosure-operator")]
     pub lease_name: String,
+    /// Where the Secrets of connections for many namespaces are; else where the Lease is.
+    #[arg(
+        long,
+        env = "RELEASECLOSURE_CLUSTER_RESOURCE_NAMESPACE",
+        value_parser = namespace,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub cluster_resource_namespace: Namespace,
     /// Address that serves /metrics, /livez and /readyz; 0 turns it off.
     #[arg(long, env = "RELEASECLOSURE_METRICS_BIND_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_bind_address: Bind,

@@ -80,6 +80,8 @@ mod stage;
 mod support;
 #[path = "cluster/sweep.rs"]
 mod sweep;
+#[path = "cluster/tenancy.rs"]
+mod tenancy;
 #[path = "cluster/waits.rs"]
 mod waits;
 #[path = "cluster/week.rs"]

@@ -81,6 +81,7 @@ reasons! {
     ConnectionNotFound: "A connection does not exist.",
     ConnectionNotReady: "A connection is not ready.",
     RoleNotAllowed: "A connection is not allowed in this role.",
+    NamespaceNotAllowed: "A playbook or a connection is not given to this namespace.",
     GovernanceUnavailable: "The governance system gives no answer.",
     ArchiveUnavailable: "The evidence archive gives no answer.",
     ChecklistUnavailable: "The checklist system gives no answer.",

@@ -9,6 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// Which system plays each role, and by what rules a release is closed.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,10 +59,10 @@ pub struct ClosurePlaybookSpec {
     pub policy: Policy,
 }
 
-/// A connection, in the same namespace.
+/// A connection: in the same namespace, or one for many namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionRef {
-    /// Kind of the object; there is one.
+    /// Kind of the object.
     #[serde(default)]
     pub kind: ConnectionKind,
     /// Name of the object.
@@ -73,9 +74,28 @@ pub struct ConnectionRef {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ConnectionKind {
-    /// A `SystemConnection`.
+    /// A `SystemConnection` of the same namespace.
     #[default]
     SystemConnection,
+    /// A `ClusterSystemConnection` that selects the namespace.
+    ClusterSystemConnection,
+}
+
+impl ConnectionKind {
+    /// As people write it to kubectl, at the beginning of a sentence.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            ConnectionKind::SystemConnection => "Systemconnection",
+            ConnectionKind::ClusterSystemConnection => "Clustersystemconnection",
+        }
+    }
+}
+
+impl fmt::Display for ConnectionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.noun(), self.name)
+    }
 }
 
 /// The governance system, and what counts as accepted there.
@@ -211,7 +231,7 @@ pub struct Retention {
     )]
     pub closed: Option<String>,
     /// Packets whose halt was released by Resume, from then on: 1h to 87600h; left out: for ever. A packet names no
-    /// playbook: the longest of all playbooks in the namespace counts. A packet with Abandon holds its closure, and is
+    /// playbook: the longest of all playbooks in the namespace counts, and of those for many that a closure there names. A packet with Abandon holds its closure, and is
     /// kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(

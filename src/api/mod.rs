@@ -1,8 +1,9 @@
-//! The five kinds as they appear on the wire.
+//! The kinds as they appear on the wire.
 //!
 //! In reading order: [`release_closure`] is what is asked for and what became of it; [`closure_playbook`] and
 //! [`system_connection`] are the admin's rules and systems; [`follow_up_packet`] is what a coordinator gets after a halt;
-//! [`acceptance_feed`] is where accepted reviews come from by themselves.
+//! [`acceptance_feed`] is where accepted reviews come from by themselves; [`cluster_scoped`] are rules and systems for many
+//! namespaces.
 //! [`parse`] is the only door from here into the core, [`conditions`] the only place where conditions are made, and
 //! [`crds`] turns the types into the files below `crds/`.
 //!
@@ -16,6 +17,7 @@
 
 pub mod acceptance_feed;
 pub mod closure_playbook;
+pub mod cluster_scoped;
 pub mod conditions;
 pub mod crds;
 pub mod follow_up_packet;
@@ -27,12 +29,13 @@ pub mod system_connection;
 
 pub use acceptance_feed::{AcceptanceFeed, AcceptanceFeedSpec, AcceptanceFeedStatus};
 pub use closure_playbook::{ClosurePlaybook, ClosurePlaybookSpec, ClosurePlaybookStatus};
+pub use cluster_scoped::{ClusterClosurePlaybook, ClusterSystemConnection};
 pub use crds::{crds, print_crds, write_crds};
 pub use follow_up_packet::{FollowUpPacket, FollowUpPacketSpec, FollowUpPacketStatus};
 pub use release_closure::{ReleaseClosure, ReleaseClosureSpec, ReleaseClosureStatus};
 pub use system_connection::{SystemConnection, SystemConnectionSpec, SystemConnectionStatus};
 
-/// The group of all five kinds.
+/// The group of all kinds.
 pub const GROUP: &str = "releaseclosure.io";
 /// Their version.
 pub const VERSION: &str = "v1alpha1";
@@ -45,6 +48,11 @@ pub const FEED: &str = "releaseclosure.io/feed";
 pub(crate) use crate::products::NAME_PATTERN;
 /// What a word chosen by people looks like (a state, a kind of artifact): printable, and no space at either end.
 pub(crate) const WORD_PATTERN: &str = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$";
+
+/// What a label's key looks like: a name, which may stand behind a domain and a slash.
+const LABEL_PATTERN: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+/// What a label's value looks like; it may be empty.
+const LABEL_VALUE_PATTERN: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
 
 /// The generation of a status that nobody has written yet, so that no reader takes it for an answer.
 const UNOBSERVED: i64 = -1;

@@ -4,7 +4,7 @@
 //! older, and it is what the rest of the operator relies on.
 
 use super::REQUESTED_AT;
-use super::closure_playbook::{ClosurePlaybookSpec, Policy, RetryPolicy};
+use super::closure_playbook::{ClosurePlaybookSpec, ConnectionRef, Policy, RetryPolicy};
 use super::release_closure::ReleaseClosureSpec;
 use super::system_connection::Limits;
 use crate::closure::accepted::{Accepted, Invalid, Rules};
@@ -24,10 +24,10 @@ pub const REQUESTED_AT_MAX: usize = 256;
 pub struct Playbook {
     /// What the core needs.
     pub rules: Rules,
-    /// Name of each system's connection, in the order of [`System::ALL`].
-    connections: [String; 6],
-    /// Name of the connection on which people are told of halts.
-    pub follow_up: Option<String>,
+    /// Each system's connection, in the order of [`System::ALL`].
+    connections: [ConnectionRef; 6],
+    /// The connection on which people are told of halts.
+    pub follow_up: Option<ConnectionRef>,
     /// The only services it may be used for; empty: all.
     services: Vec<String>,
     /// How a closure that waits tries again.
@@ -35,9 +35,9 @@ pub struct Playbook {
 }
 
 impl Playbook {
-    /// Name of the connection to this system.
+    /// The connection to this system.
     #[must_use]
-    pub fn connection(&self, system: System) -> &str {
+    pub fn connection(&self, system: System) -> &ConnectionRef {
         let [governance, archive, checklist, tracker, queue, intake] = &self.connections;
         match system {
             System::Governance => governance,
@@ -47,6 +47,11 @@ impl Playbook {
             System::Queue => queue,
             System::Intake => intake,
         }
+    }
+
+    /// Every connection that it names.
+    pub fn connections(&self) -> impl Iterator<Item = &ConnectionRef> {
+        self.connections.iter().chain(&self.follow_up)
     }
 
     /// Whether releases of this service may be closed with it.
@@ -149,8 +154,8 @@ pub fn playbook(spec: &ClosurePlaybookSpec) -> Result<Playbook, Invalid> {
             &queue.connection_ref,
             &intake.connection_ref,
         ]
-        .map(|connection| connection.name.clone()),
-        follow_up: follow_up.as_ref().map(|channel| channel.connection_ref.name.clone()),
+        .map(Clone::clone),
+        follow_up: follow_up.as_ref().map(|channel| channel.connection_ref.clone()),
         services: services.clone(),
         retry: backoff(retry)?,
     })

@@ -11,6 +11,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// The accepted review to close. Its identity never changes: only `mode` (from Plan to Close) and `suspend` may.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,10 +83,10 @@ pub struct ReleaseClosureSpec {
     pub suspend: bool,
 }
 
-/// The playbook of a closure, in the same namespace.
+/// The playbook of a closure: in the same namespace, or one for many namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PlaybookRef {
-    /// Kind of the object; there is one.
+    /// Kind of the object.
     #[serde(default)]
     pub kind: PlaybookKind,
     /// Name of the object.
@@ -97,9 +98,21 @@ pub struct PlaybookRef {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum PlaybookKind {
-    /// A `ClosurePlaybook`.
+    /// A `ClosurePlaybook` of the same namespace.
     #[default]
     ClosurePlaybook,
+    /// A `ClusterClosurePlaybook` that selects the namespace.
+    ClusterClosurePlaybook,
+}
+
+impl fmt::Display for PlaybookRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = match self.kind {
+            PlaybookKind::ClosurePlaybook => "Closureplaybook",
+            PlaybookKind::ClusterClosurePlaybook => "Clusterclosureplaybook",
+        };
+        write!(f, "{noun} {}", self.name)
+    }
 }
 
 /// Whether to act or to say what would be done.

@@ -107,23 +107,42 @@ impl SystemConnectionSpec {
     /// Where requests go, as a URL, whatever the product. None where no product is given.
     #[must_use]
     pub fn endpoint(&self) -> Option<String> {
+        // Every field by its name, so that no product is forgotten.
         let SystemConnectionSpec {
-            http, gitea, github, redmine, cloud_events, slack, smtp, object_store, nats, ..
+            allowed_roles: _,
+            http,
+            gitea,
+            github,
+            redmine,
+            jira,
+            cloud_events,
+            slack,
+            smtp,
+            sqs,
+            object_store,
+            oci,
+            nats,
+            tls: _,
+            limits: _,
+            links: _,
+            allow_plaintext: _,
         } = self;
-        let store = object_store.as_ref().and_then(ObjectStore::endpoint);
         let mail = smtp.as_ref().map(|smtp| format!("smtp://{}:{}", smtp.host, smtp.port()));
         let all = [
-            http.as_ref().map(|http| &http.endpoint),
-            gitea.as_ref().map(|gitea| &gitea.endpoint),
-            github.as_ref().map(|github| &github.endpoint),
-            redmine.as_ref().map(|redmine| &redmine.endpoint),
-            cloud_events.as_ref().map(|events| &events.endpoint),
-            slack.as_ref().map(|slack| &slack.endpoint),
-            nats.as_ref().map(|nats| &nats.endpoint),
-            store,
-            mail.as_ref(),
+            http.as_ref().map(|http| http.endpoint.as_str()),
+            gitea.as_ref().map(|gitea| gitea.endpoint.as_str()),
+            github.as_ref().map(|github| github.endpoint.as_str()),
+            redmine.as_ref().map(|redmine| redmine.endpoint.as_str()),
+            jira.as_ref().map(|jira| jira.endpoint.as_str()),
+            cloud_events.as_ref().map(|events| events.endpoint.as_str()),
+            slack.as_ref().map(|slack| slack.endpoint.as_str()),
+            sqs.as_ref().and_then(Sqs::endpoint),
+            object_store.as_ref().and_then(ObjectStore::endpoint).map(String::as_str),
+            oci.as_ref().map(|oci| oci.endpoint.as_str()),
+            nats.as_ref().map(|nats| nats.endpoint.as_str()),
+            mail.as_deref(),
         ];
-        all.into_iter().flatten().next().cloned()
+        all.into_iter().flatten().next().map(str::to_owned)
     }
 
     /// Where the bearer token, or what it is fetched with, is, whatever the product.

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::packets;
 use super::pass::Next;
 use crate::api::FollowUpPacket;
+use crate::api::closure_playbook::ConnectionRef;
 use crate::api::conditions::{self, Truth};
 use crate::api::parse::Backoff;
 use crate::closure::reason::Reason;
@@ -158,11 +159,11 @@ async fn tell(context: &Context, telling: &Telling) -> Tried {
 }
 
 /// The channel of the playbook of the closure that halted, or of another object of the same closure where that one is gone.
-fn channel_of(context: &Context, telling: &Telling, closure: &str) -> Option<(String, Backoff)> {
+fn channel_of(context: &Context, telling: &Telling, closure: &str) -> Option<(ConnectionRef, Backoff)> {
     let objects = context.objects(&[(telling.namespace.clone(), telling.key.clone())]);
     let own = objects.iter().find(|object| object.name == closure);
     let object = context.closures.get(own.or(objects.first())?)?;
-    context.playbooks.follow_up(&telling.namespace, &object.spec.playbook_ref.name)
+    context.playbooks.follow_up(&telling.namespace, &object.spec.playbook_ref.reference()?)
 }
 
 /// What is told of a packet: the same whenever it is told.
@@ -206,11 +207,9 @@ impl Context {
         }
     }
 
-    /// Wakes the telling of every halt of a namespace (or of all) of which nobody was told.
-    pub fn tell_untold(&self, namespace: Option<&str>) {
-        let all = self
-            .holds
-            .named(|of, hold| namespace.is_none_or(|wanted| wanted == of) && !hold.abandoned && !hold.announced);
+    /// Wakes the telling of every halt of a namespace (of all, for an empty `home`) of which nobody was told.
+    pub fn tell_untold(&self, home: &str) {
+        let all = self.holds.named(|of, hold| (home.is_empty() || home == of) && !hold.abandoned && !hold.announced);
         for ((namespace, key), packet) in all {
             // The receiver lives as long as the controller.
             let _ = self.tell.send(Telling { namespace, key, packet });

@@ -3,6 +3,7 @@
 //! A pass reads its object from the API server itself; the copies here only say what to look at, which objects are of
 //! one closure, and whether a spec has changed since it was read.
 
+use super::approved::KindName;
 use crate::api::conditions::ANNOUNCED;
 use crate::api::{FollowUpPacket, REQUESTED_AT, ReleaseClosure};
 use crate::closure::ids::ClosureKey;
@@ -65,7 +66,7 @@ slim_kind!(Holding of FollowUpPacket, HoldingSpec, HoldingStatus, "A packet that
 #[serde(default, rename_all = "camelCase")]
 pub struct UnfinishedSpec {
     /// Its playbook.
-    pub playbook_ref: Name,
+    pub playbook_ref: KindName,
     /// Its release.
     pub release: Id,
     /// Its review.

@@ -6,22 +6,24 @@
 
 mod probing;
 
+use super::approved::{Connection, Tenancy};
 use super::playbooks::Unusable;
 use super::secrets::{self, SecretError};
-use crate::api::SystemConnection;
+use crate::api::closure_playbook::{ConnectionKind, ConnectionRef};
 use crate::api::conditions::{self, Truth};
 use crate::api::parse::{self, Playbook};
 use crate::api::system_connection::Role;
+use crate::api::{ClusterSystemConnection, SystemConnection, SystemConnectionSpec};
 use crate::closure::ids::System;
 use crate::closure::ledger::ObjectVersion;
 use crate::closure::reason::Reason;
 use crate::providers::meter::Meter;
 use crate::providers::{self, LimitSettings, Product, Settings};
 use crate::roles::{Abilities, Connected, Events};
+use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt as _};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,9 +38,13 @@ pub const PROBE_WHEN_IDLE: Duration = Duration::from_secs(600);
 /// The connections of the cluster, or of the one namespace that is watched.
 pub struct Connections {
     client: Client,
-    store: Store<SystemConnection>,
+    own: Store<SystemConnection>,
+    shared: Store<ClusterSystemConnection>,
+    tenancy: Arc<Tenancy>,
+    /// Where the Secrets of connections for many namespaces are.
+    shared_secrets: String,
     allow_loopback: bool,
-    known: AtomicBool,
+    known: AtomicUsize,
     entries: Mutex<HashMap<(String, String), Arc<Entry>>>,
 }
 
@@ -69,6 +75,8 @@ struct Made {
 pub struct Usable {
     /// Its client.
     pub connected: Arc<Connected>,
+    /// What names it.
+    pub reference: ConnectionRef,
     /// Which version of which object.
     pub version: ObjectVersion,
     /// What may be relied on in the role.
@@ -78,90 +86,132 @@ pub struct Usable {
 }
 
 impl Connections {
-    /// Connections as a watch keeps them.
+    /// Connections as watches keep them: those of namespaces, and those for many. The Secrets of the latter are in the
+    /// namespace `shared_secrets`.
     #[must_use]
-    pub fn new(client: Client, store: Store<SystemConnection>, allow_loopback: bool) -> Connections {
-        Connections { client, store, allow_loopback, known: AtomicBool::new(false), entries: Mutex::default() }
+    pub fn new(
+        client: Client,
+        (own, shared): (Store<SystemConnection>, Store<ClusterSystemConnection>),
+        tenancy: Arc<Tenancy>,
+        shared_secrets: String,
+        allow_loopback: bool,
+    ) -> Connections {
+        let (known, entries) = (AtomicUsize::new(0), Mutex::default());
+        Connections { client, own, shared, tenancy, shared_secrets, allow_loopback, known, entries }
     }
 
-    /// The first list of them is complete.
-    pub fn set_known(&self) {
-        self.known.store(true, Ordering::SeqCst);
+    /// One of the lists is complete for the first time: of connections of either kind, or of namespaces.
+    pub fn is_known(&self) {
+        self.known.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether the first list of them is complete: before that, one that is not there may only not be known.
+    /// Whether all of them are: before that, what is not there may only not be known.
     #[must_use]
     pub fn are_known(&self) -> bool {
-        self.known.load(Ordering::SeqCst)
+        self.known.load(Ordering::SeqCst) >= self.tenancy.lists()
     }
 
-    fn get(&self, namespace: &str, name: &str) -> Option<Arc<SystemConnection>> {
-        self.store.get(&ObjectRef::new(name).within(namespace))
+    fn get(&self, namespace: &str, reference: &ConnectionRef) -> Option<Arc<Connection>> {
+        let ConnectionRef { kind, name } = reference;
+        match kind {
+            ConnectionKind::SystemConnection => Some(self.own.get(&ObjectRef::new(name).within(namespace))?),
+            ConnectionKind::ClusterSystemConnection => Some(self.shared.get(&ObjectRef::new(name))?),
+        }
     }
 
-    fn entry(&self, namespace: &str, name: &str) -> Arc<Entry> {
+    /// What is kept of a connection, by its home and name.
+    fn entry(&self, home: &str, name: &str) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
+        entries.entry((home.to_owned(), name.to_owned())).or_default().clone()
     }
 
     /// Drops the client of a connection that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub fn forget(&self, gone: &Connection) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.remove(&(namespace.to_owned(), name.to_owned()));
+        entries.remove(&(gone.home().to_owned(), gone.name().to_owned()));
     }
 
-    /// Whether a connection may be used in a role, by its spec alone.
+    /// Whether a connection may be used in a role, by its spec alone. `namespace` is the one that is to use it; none for a
+    /// playbook for many, of which each namespace is asked for when it uses it.
     ///
     /// # Errors
-    /// It does not exist, is not allowed in the role, or does not offer what the playbook names.
-    pub fn allows(&self, namespace: &str, name: &str, system: System, playbook: &Playbook) -> Result<(), Unusable> {
-        let object = self.in_role(namespace, name, Role::from(system))?;
-        let unusable = |reason, message| Unusable { reason, message, system: Some(system) };
+    /// It does not exist, is not allowed in the role or not given to the namespace, or does not offer what the playbook
+    /// names.
+    pub fn allows(
+        &self,
+        namespace: Option<&str>,
+        reference: &ConnectionRef,
+        system: System,
+        playbook: &Playbook,
+    ) -> Result<Arc<Connection>, Unusable> {
+        let object = self.in_role(namespace, reference, Role::from(system))?;
         let state = &playbook.rules.approved_state;
-        let offers = || product(&object).is_none_or(|product| product.offers_state(state));
+        let offers = || product(object.spec()).is_none_or(|product| product.offers_state(state));
         if system == System::Tracker && !offers() {
-            let message = format!("Systemconnection {name} does not offer tracker.approvedState {state}.");
-            return Err(unusable(Reason::PlaybookInvalid, message));
+            let message = format!("{reference} does not offer tracker.approvedState {state}.");
+            return Err(Unusable { reason: Reason::PlaybookInvalid, message, system: Some(system) });
         }
-        Ok(())
+        Ok(object)
     }
 
-    /// A connection that is allowed in a role, by its spec alone.
+    /// A connection that is allowed in a role, by its spec alone; `namespace` as for [`Connections::allows`].
     ///
     /// # Errors
-    /// It does not exist, or is not allowed in the role.
-    pub fn in_role(&self, namespace: &str, name: &str, role: Role) -> Result<Arc<SystemConnection>, Unusable> {
+    /// It does not exist, is not given to the namespace, or is not allowed in the role.
+    pub fn in_role(
+        &self,
+        namespace: Option<&str>,
+        reference: &ConnectionRef,
+        role: Role,
+    ) -> Result<Arc<Connection>, Unusable> {
         // A channel for follow-ups is none of the systems.
         let system = Some(role.system()).filter(|_| role != Role::FollowUp);
         let unusable = |reason, message| Unusable { reason, message, system };
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no systemconnection {name} in this namespace.");
-            return Err(unusable(Reason::ConnectionNotFound, message));
+        let Some(object) = self.get(namespace.unwrap_or_default(), reference) else {
+            let shared = reference.kind == ConnectionKind::ClusterSystemConnection;
+            return Err(unusable(Reason::ConnectionNotFound, self.tenancy.missing(reference, shared)));
         };
-        if !object.spec.allowed_roles.contains(&role) {
-            let message = format!("Systemconnection {name} is not allowed in the role {role:?}.");
+        if namespace.is_some_and(|namespace| !self.tenancy.admits(&*object, namespace)) {
+            let message =
+                format!("{reference} is not given to this namespace: its namespaceSelector does not select it.");
+            return Err(unusable(Reason::NamespaceNotAllowed, message));
+        }
+        if !object.spec().allowed_roles.contains(&role) {
+            let message = format!("{reference} is not allowed in the role {role:?}.");
             return Err(unusable(Reason::RoleNotAllowed, message));
         }
         Ok(object)
+    }
+
+    /// The client of a connection, made if need be.
+    ///
+    /// # Errors
+    /// There is none, or its credentials are not accepted.
+    async fn ready(
+        &self,
+        object: &Connection,
+        system: Option<System>,
+    ) -> Result<(Arc<Connected>, ObjectVersion), Unusable> {
+        let made = self.make(object, SECRET_AGE_MAX).await;
+        let unusable = |why: &str| Unusable {
+            reason: Reason::ConnectionNotReady,
+            message: format!("{} is not ready: {why}", object.reference()),
+            system,
+        };
+        let connected = made.client.map_err(|(_, why)| unusable(&why))?;
+        if made.unauthorized {
+            return Err(unusable(Reason::Unauthorized.sentence()));
+        }
+        Ok((connected, made.version))
     }
 
     /// A channel for follow-ups, its client made if need be.
     ///
     /// # Errors
     /// As [`Connections::in_role`], or there is no client, or its credentials are not accepted.
-    pub async fn channel(&self, namespace: &str, name: &str) -> Result<Arc<Connected>, Unusable> {
-        let object = self.in_role(namespace, name, Role::FollowUp)?;
-        let unusable = |why: &str| Unusable {
-            reason: Reason::ConnectionNotReady,
-            message: format!("Systemconnection {name} is not ready: {why}"),
-            system: None,
-        };
-        let made = self.make(&object, SECRET_AGE_MAX).await;
-        let connected = made.client.map_err(|(_, why)| unusable(&why))?;
-        if made.unauthorized {
-            return Err(unusable(Reason::Unauthorized.sentence()));
-        }
-        Ok(connected)
+    pub async fn channel(&self, namespace: &str, reference: &ConnectionRef) -> Result<Arc<Connected>, Unusable> {
+        let object = self.in_role(Some(namespace), reference, Role::FollowUp)?;
+        self.ready(&*object, None).await.map(|(connected, _)| connected)
     }
 
     /// A connection for a role of a pass, its client made if need be.
@@ -171,43 +221,30 @@ impl Connections {
     pub async fn usable(
         &self,
         namespace: &str,
-        name: &str,
+        reference: &ConnectionRef,
         system: System,
         playbook: &Playbook,
     ) -> Result<Usable, Unusable> {
-        self.allows(namespace, name, system, playbook)?;
-        let unusable = |reason, why: &str| Unusable {
-            reason,
-            message: format!("Systemconnection {name} is not ready: {why}"),
-            system: Some(system),
-        };
-        let Some(object) = self.get(namespace, name) else {
-            return Err(unusable(Reason::ConnectionNotFound, "it is gone."));
-        };
-        let made = self.make(&object, SECRET_AGE_MAX).await;
-        let connected = made.client.map_err(|(_, why)| unusable(Reason::ConnectionNotReady, &why))?;
-        if made.unauthorized {
-            return Err(unusable(Reason::ConnectionNotReady, Reason::Unauthorized.sentence()));
-        }
+        let object = self.allows(Some(namespace), reference, system, playbook)?;
+        let (connected, version) = self.ready(&*object, Some(system)).await?;
         let Some(abilities) = connected.prober.abilities(system) else {
-            return Err(unusable(Reason::RoleNotAllowed, "its product cannot play this role."));
+            let message = format!("{reference} is not ready: its product cannot play this role.");
+            return Err(Unusable { reason: Reason::RoleNotAllowed, message, system: Some(system) });
         };
-        let record_link = object.spec.links.as_ref().map(|links| links.record.clone());
-        Ok(Usable { connected, version: made.version, abilities, record_link })
+        let record_link = object.spec().links.as_ref().map(|links| links.record.clone());
+        Ok(Usable { connected, reference: reference.clone(), version, abilities, record_link })
     }
 
     /// Whether the last probe of a connection found it ready; before the first one it counts as such.
     ///
     /// # Errors
     /// It did not.
-    pub fn told_ready(&self, namespace: &str, name: &str, system: System) -> Result<(), Unusable> {
-        let object = self.get(namespace, name);
-        let status = object.as_ref().and_then(|object| object.status.as_ref());
-        let told = status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    pub fn told_ready(&self, object: &Connection, system: System) -> Result<(), Unusable> {
+        let told = object.status().and_then(|status| conditions::find(&status.conditions, conditions::READY));
         if told.is_none_or(|condition| condition.status != Truth::False.as_str()) {
             return Ok(());
         }
-        let message = format!("Systemconnection {name} is not ready; its own status says why.");
+        let message = format!("{} is not ready; its own status says why.", object.reference());
         Err(Unusable { reason: Reason::ConnectionNotReady, message, system: Some(system) })
     }
 
@@ -215,39 +252,27 @@ impl Connections {
     ///
     /// # Errors
     /// There are none to be had, and why.
-    pub async fn events(&self, namespace: &str, name: &str) -> Result<Arc<dyn Events>, Unusable> {
-        let unusable = |reason, message| Unusable { reason, message, system: None };
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no systemconnection {name} in this namespace.");
-            return Err(unusable(Reason::ConnectionNotFound, message));
-        };
-        if !object.spec.allowed_roles.contains(&Role::Governance) {
-            let message = format!("Systemconnection {name} is not allowed in the role Governance.");
-            return Err(unusable(Reason::RoleNotAllowed, message));
-        }
-        let made = self.make(&object, SECRET_AGE_MAX).await;
-        let not_ready =
-            |why: &str| unusable(Reason::ConnectionNotReady, format!("Systemconnection {name} is not ready: {why}"));
-        let connected = made.client.map_err(|(_, why)| not_ready(&why))?;
-        if made.unauthorized {
-            return Err(not_ready(Reason::Unauthorized.sentence()));
-        }
-        connected.events.clone().ok_or_else(|| {
-            unusable(Reason::RoleNotAllowed, format!("Systemconnection {name} keeps no events for feeds."))
+    pub async fn events(&self, namespace: &str, reference: &ConnectionRef) -> Result<Arc<dyn Events>, Unusable> {
+        let object = self.in_role(Some(namespace), reference, Role::Governance)?;
+        let (connected, _) = self.ready(&*object, None).await?;
+        connected.events.clone().ok_or_else(|| Unusable {
+            reason: Reason::RoleNotAllowed,
+            message: format!("{reference} keeps no events for feeds."),
+            system: None,
         })
     }
 
-    /// Whether a connection is still the object that a pass began with.
+    /// Whether a connection is still the object that a pass began with, and the namespace may still use it.
     #[must_use]
-    pub fn is_current(&self, namespace: &str, version: &ObjectVersion) -> bool {
-        self.get(namespace, &version.name).is_some_and(|object| version_of(&object) == *version)
+    pub fn is_current(&self, namespace: &str, usable: &Usable) -> bool {
+        self.get(namespace, &usable.reference)
+            .is_some_and(|object| version_of(&*object) == usable.version && self.tenancy.admits(&*object, namespace))
     }
 
     /// The client of a connection, made again where spec or Secrets have changed. The API server is asked for Secrets
     /// at most once per `age`.
-    async fn make(&self, object: &SystemConnection, age: Duration) -> Made {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let entry = self.entry(&namespace, &name);
+    async fn make(&self, object: &Connection, age: Duration) -> Made {
+        let entry = self.entry(object.home(), object.name());
         let _one_at_a_time = entry.making.lock().await;
         let known = entry.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let version = version_of(object);
@@ -256,7 +281,8 @@ impl Connections {
         {
             return known.clone();
         }
-        let read = secrets::read(&self.client, &namespace, &object.spec).await;
+        let namespace = if object.selector().is_some() { &self.shared_secrets } else { object.home() };
+        let read = secrets::read(&self.client, namespace, object.spec()).await;
         let made = match (known, read) {
             // A moment in which the API server does not answer takes no client away.
             (Some(known), Err(SecretError::Unavailable)) if known.version == version && known.client.is_ok() => known,
@@ -267,7 +293,7 @@ impl Connections {
             }
             (_, Ok(found)) => {
                 let secrets = found.digest;
-                let client = self.settings(object, found, entry.meter.clone()).and_then(|settings| {
+                let client = self.settings(object.spec(), found, entry.meter.clone()).and_then(|settings| {
                     providers::connect(&settings)
                         .map(Arc::new)
                         .map_err(|refused| (refused.reason(), format!("{refused}.")))
@@ -292,18 +318,18 @@ impl Connections {
 
     fn settings(
         &self,
-        object: &SystemConnection,
+        spec: &SystemConnectionSpec,
         found: secrets::Found,
         meter: Arc<Meter>,
     ) -> Result<Settings, (Reason, String)> {
-        let product = product(object).ok_or_else(|| {
+        let product = product(spec).ok_or_else(|| {
             (
                 Reason::ProviderNotSupported,
                 format!("{} It has one for: {}.", Reason::ProviderNotSupported.sentence(), products()),
             )
         })?;
         let limits =
-            parse::limits(&object.spec.limits).map_err(|invalid| (Reason::ConnectionInvalid, format!("{invalid}.")))?;
+            parse::limits(&spec.limits).map_err(|invalid| (Reason::ConnectionInvalid, format!("{invalid}.")))?;
         Ok(Settings {
             product,
             token: found.token,
@@ -315,13 +341,13 @@ impl Connections {
                 concurrency: usize::try_from(limits.concurrency).unwrap_or(1),
                 timeout: limits.timeout,
             },
-            allow_plaintext: object.spec.allow_plaintext,
+            allow_plaintext: spec.allow_plaintext,
             allow_loopback: self.allow_loopback,
             meter,
         })
     }
 
-    /// The meters of all connections, each with namespace and name.
+    /// The meters of all connections, each with namespace (empty for one of the cluster) and name.
     #[must_use]
     pub fn meters(&self) -> Vec<(String, String, Arc<Meter>)> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,44 +356,49 @@ impl Connections {
     }
 
     /// A system answered 401: the connection is left alone until a probe says otherwise. Returns what to probe.
-    pub fn refused_credentials(&self, namespace: &str, name: &str) -> Option<Arc<SystemConnection>> {
-        if let Some(made) = self.entry(namespace, name).made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+    pub fn refused_credentials(&self, namespace: &str, reference: &ConnectionRef) -> Option<Arc<Connection>> {
+        let object = self.get(namespace, reference)?;
+        let entry = self.entry(object.home(), object.name());
+        if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             made.unauthorized = true;
             made.probed = None;
         }
-        self.get(namespace, name)
+        Some(object)
     }
 
-    /// The connections whose next probe is due. `needed` says of a namespace whether a closure there is unfinished.
+    /// The connections whose next probe is due. `needed` says of a namespace whether a closure there is unfinished; of the
+    /// cluster's, which has no name, whether there is one anywhere.
     #[must_use]
-    pub fn due(&self, needed: impl Fn(&str) -> bool) -> Vec<Arc<SystemConnection>> {
-        let all = self.store.state().into_iter();
-        all.filter(|object| {
-            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-            let ready =
-                object.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
-            let interval = if ready && !needed(namespace) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
-            let entry = self.entry(namespace, &object.name_any());
-            let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.as_ref().is_none_or(|made| {
-                made.version != version_of(object) || made.probed.is_none_or(|probed| probed.elapsed() >= interval)
+    pub fn due(&self, needed: impl Fn(&str) -> bool) -> Vec<Arc<Connection>> {
+        let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
+        let shared = self.shared.state().into_iter().map(|object| object as Arc<Connection>);
+        own.chain(shared)
+            .filter(|object| {
+                let ready =
+                    object.status().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
+                let interval = if ready && !needed(object.home()) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
+                let entry = self.entry(object.home(), object.name());
+                let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
+                made.as_ref().is_none_or(|made| {
+                    made.version != version_of(&**object)
+                        || made.probed.is_none_or(|probed| probed.elapsed() >= interval)
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 }
 
-fn version_of(object: &SystemConnection) -> ObjectVersion {
+fn version_of(object: &Connection) -> ObjectVersion {
     ObjectVersion {
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or_default(),
+        name: object.name().to_owned(),
+        uid: object.meta().uid.clone().unwrap_or_default(),
+        generation: object.generation(),
     }
 }
 
 /// The product of a spec, by the names in the table of products: this file knows none of them.
-fn product(object: &SystemConnection) -> Option<Product> {
-    Product::of_spec(&serde_json::to_value(&object.spec).ok()?)
+fn product(spec: &SystemConnectionSpec) -> Option<Product> {
+    Product::of_spec(&serde_json::to_value(spec).ok()?)
 }
 
 fn products() -> String {

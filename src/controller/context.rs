@@ -1,10 +1,12 @@
 //! What every pass shares.
 
 use super::announce::Telling;
+use super::approved::KindName;
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
 use super::events::Events;
 use super::tally::Tally;
+use crate::api::release_closure::PlaybookKind;
 use crate::drive::Remembered;
 use crate::lease::Fence;
 use crate::telemetry::Metrics;
@@ -117,12 +119,13 @@ impl Context {
         }
     }
 
-    /// Wakes every waiting closure of a namespace for which `concerned` holds.
-    pub fn wake_waiting(&self, namespace: &str, concerned: impl Fn(&Unfinished) -> bool) {
+    /// Wakes every waiting closure of a namespace (of all, for an empty `home`) for which `concerned` holds.
+    pub fn wake_waiting(&self, home: &str, concerned: impl Fn(&Unfinished) -> bool) {
         for object in self.closures.state() {
             let meta = &object.metadata;
             let waits = meta.uid.as_deref().is_some_and(|uid| self.is_waiting(uid));
-            if meta.namespace.as_deref() == Some(namespace) && waits && concerned(&object) {
+            let there = home.is_empty() || meta.namespace.as_deref() == Some(home);
+            if there && waits && concerned(&object) {
                 // The receiver lives as long as the controller; without it there is nobody to wake.
                 let _ = self.wake.send(ObjectRef::from_obj(&*object));
             }
@@ -189,13 +192,15 @@ impl Room {
     }
 
     /// Waits for a place: first among the closures of the same playbook, then among all.
-    pub async fn enter(&self, namespace: &str, playbook: &str) -> Place {
+    pub async fn enter(&self, namespace: &str, playbook: &KindName) -> Place {
+        let shared = playbook.reference().is_some_and(|named| named.kind == PlaybookKind::ClusterClosurePlaybook);
+        let home = if shared { "" } else { namespace };
         let of_playbook = {
             let mut groups = self.by_playbook.lock().unwrap_or_else(PoisonError::into_inner);
             if groups.len() > 1024 {
                 groups.retain(|_, group| Arc::strong_count(group) > 1);
             }
-            let group = groups.entry((namespace.to_owned(), playbook.to_owned()));
+            let group = groups.entry((home.to_owned(), playbook.name.clone()));
             group.or_insert_with(|| Arc::new(Semaphore::new(PASSES_PER_PLAYBOOK))).clone()
         };
         // Neither semaphore is ever closed, so neither wait fails.

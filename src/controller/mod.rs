@@ -1,8 +1,8 @@
-//! The driver: watches the five kinds, and for each closure that something woke makes one pass.
+//! The driver: watches the kinds, and for each closure that something woke makes one pass.
 //!
 //! In reading order: [`cache`] is what the watches keep; `watches` say what that is, and whom a change wakes; `agenda`
 //! says when which closure is looked at; [`context`] is what every pass shares; [`pass`] is one pass, which resolves
-//! [`playbooks`] and [`connections`] (with their [`secrets`]), runs [`crate::drive`]'s loop over them, and records what came
+//! [`playbooks`] and [`connections`] ([`approved`] says which of them are given to a namespace), runs [`crate::drive`]'s loop over them, and records what came
 //! of it ([`draft`], [`record`], [`packets`], [`events`]). Beside that, [`announce`] tells people of halts, and `feeds` make
 //! closures of reviews that were accepted. This file wires them together.
 //!
@@ -11,6 +11,7 @@
 
 mod agenda;
 pub mod announce;
+pub mod approved;
 pub mod cache;
 pub mod connections;
 pub mod context;
@@ -25,7 +26,7 @@ pub mod secrets;
 pub mod tally;
 mod watches;
 
-use crate::api::{AcceptanceFeed, ClosurePlaybook, SystemConnection};
+use crate::api::{AcceptanceFeed, ClosurePlaybook, ClusterClosurePlaybook, ClusterSystemConnection, SystemConnection};
 use crate::drive;
 use crate::feeds::server;
 use crate::health::{self, Health};
@@ -33,7 +34,6 @@ use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
 use crate::telemetry::{Ending, Metrics};
 use cache::{Holding, Unfinished};
-use connections::Connections;
 use context::{Context, Locks, Room};
 use events::Events;
 use feeds::Feeds;
@@ -41,7 +41,6 @@ use futures::{FutureExt as _, future};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use pass::{Next, PassError};
-use playbooks::Playbooks;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -100,6 +99,7 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     let (end_serving, serving) = serve_health(&settings, &health, &metrics).await?;
     let identity = settings.identity();
     let lease_namespace = settings.lease_namespace.name().unwrap_or(&config.default_namespace).to_owned();
+    let shared_secrets = settings.cluster_resource_namespace.name().unwrap_or(&lease_namespace).to_owned();
     let lease_client = lease::client(&config).map_err(Error::Client)?;
     let lease = Lease::new(lease_client, &lease_namespace, &settings.lease_name, identity.clone());
 
@@ -120,8 +120,18 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     info!(identity, version = env!("CARGO_PKG_VERSION"), "leading");
 
     let (events, publishing) = Events::start(client.clone(), &identity);
-    let outcome =
-        lead(&settings, client, leadership.fence(), &health, &metrics, events, stop.clone(), leadership.lost()).await;
+    let outcome = lead(
+        &settings,
+        client,
+        shared_secrets,
+        leadership.fence(),
+        &health,
+        &metrics,
+        events,
+        stop.clone(),
+        leadership.lost(),
+    )
+    .await;
     metrics.set_leader(false);
     metrics.set_watch(None);
     metrics.set_figures(None);
@@ -160,6 +170,13 @@ async fn check_cluster(client: &Client, settings: &Operator) -> Result<(), Error
     api::<ClosurePlaybook>(client, namespace).list_metadata(&one).await.map_err(missing("ClosurePlaybook"))?;
     api::<SystemConnection>(client, namespace).list_metadata(&one).await.map_err(missing("SystemConnection"))?;
     api::<AcceptanceFeed>(client, namespace).list_metadata(&one).await.map_err(missing("AcceptanceFeed"))?;
+    if namespace.is_none() {
+        let (playbooks, connections) = (Api::all(client.clone()), Api::all(client.clone()));
+        let playbooks: Api<ClusterClosurePlaybook> = playbooks;
+        let connections: Api<ClusterSystemConnection> = connections;
+        playbooks.list_metadata(&one).await.map_err(missing("ClusterClosurePlaybook"))?;
+        connections.list_metadata(&one).await.map_err(missing("ClusterSystemConnection"))?;
+    }
     Ok(())
 }
 
@@ -229,6 +246,7 @@ async fn shutdown() {
 async fn lead(
     settings: &Operator,
     client: Client,
+    shared_secrets: String,
     fence: lease::Fence,
     health: &Health,
     metrics: &Metrics,
@@ -240,16 +258,15 @@ async fn lead(
     let (wake, woken) = mpsc::unbounded_channel();
     let (tell, told) = mpsc::unbounded_channel();
     let closures = Writer::<Unfinished>::default();
-    let playbooks = Writer::<ClosurePlaybook>::default();
-    let connected = Writer::<SystemConnection>::default();
-    let connections =
-        Arc::new(Connections::new(client.clone(), connected.as_reader(), settings.allow_loopback_connections));
+    let approved = watches::approved::Kept::default();
+    let (playbooks, connections) =
+        approved.readers(&client, namespace, shared_secrets, settings.allow_loopback_connections);
     let context = Arc::new(Context {
         client: client.clone(),
         closures: closures.as_reader(),
         siblings: Arc::default(),
         holds: Arc::default(),
-        playbooks: Playbooks::new(playbooks.as_reader()),
+        playbooks,
         connections,
         fence,
         metrics: metrics.clone(),
@@ -264,8 +281,7 @@ async fn lead(
 
     // What a closure needs is known before the first pass: a list that is not complete would show as something missing.
     let (holds_known, holding) = watches::packets(&context, api(&client, namespace));
-    let (playbooks_known, rules) = watches::playbooks(&context, api(&client, namespace), playbooks);
-    let (connections_known, systems) = watches::connections(&context, api(&client, namespace), connected);
+    let (approved_known, approving) = approved.watch(&context, &client, namespace);
     let listener = match settings.feeds_bind_address.0 {
         Some(address) => Some(health::bind(address).await.map_err(Error::BindFeeds)?),
         None => None,
@@ -273,12 +289,12 @@ async fn lead(
     let offers = Writer::<AcceptanceFeed>::default();
     let feeds = Arc::new(Feeds::new(context.clone(), offers.as_reader(), listener.is_some()));
     let (feeds_known, fed) = watches::feeds(&feeds, api(&client, namespace), offers);
-    let background = future::join4(holding, rules, systems, fed).map(|_| ());
+    let background = future::join3(holding, approving, fed).map(|_| ());
     let (caches_complete, may_feed) = tokio::sync::oneshot::channel::<()>();
     let (end_feeds, feeds_ended) = tokio::sync::oneshot::channel::<()>();
     let caches = async {
         // An error means that the watch has ended, and with it this leader.
-        let _ = tokio::join!(holds_known, playbooks_known, connections_known);
+        let _ = tokio::join!(holds_known, approved_known);
     };
 
     let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -354,7 +370,7 @@ async fn reconcile(
     let Some(object) = context.closures.get(&reference) else { return Next::OnChange };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let queued = context.metrics.queue();
-    let place = context.room.enter(&namespace, &object.spec.playbook_ref.name).await;
+    let place = context.room.enter(&namespace, &object.spec.playbook_ref).await;
     let turn = context.keys.lock((namespace.clone(), object.key().as_str().to_owned())).await;
     drop(queued);
     if stopping.load(std::sync::atomic::Ordering::SeqCst) {

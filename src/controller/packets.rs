@@ -273,7 +273,7 @@ pub async fn take_over(
             draft.ledger.halt = Some(halt);
             record::store(context, subject, draft).await?;
             // Where the object that halted is gone, this one says on which channel.
-            context.tell_untold(Some(&subject.namespace));
+            context.tell_untold(&subject.namespace);
             let note = format!("Held by followuppacket {name}, of an earlier object of this closure.");
             context.events.tell(&subject.object, Happening::Halted, "TakeOver", note);
             Ok((Ending::Halted, Next::OnChange))

@@ -175,16 +175,12 @@ async fn work(
     mut draft: Draft,
 ) -> Result<Ended, PassError> {
     let spec = &subject.object.spec;
-    let resolved = context.playbooks.resolve(&subject.namespace, &spec.playbook_ref.name, &context.connections).await;
+    let resolved = context.playbooks.resolve(&subject.namespace, &spec.playbook_ref, &context.connections).await;
     let resolved = resolved.and_then(|resolved| {
         if resolved.playbook.allows_service(&accepted.release().service) {
             return Ok(resolved);
         }
-        let message = format!(
-            "Closureplaybook {} may not be used for service {}.",
-            spec.playbook_ref.name,
-            accepted.release().service
-        );
+        let message = format!("{} may not be used for service {}.", spec.playbook_ref, accepted.release().service);
         Err(Unusable { reason: Reason::ServiceNotAllowed, message, system: None })
     });
     let resolved = match resolved {
@@ -248,9 +244,8 @@ impl Host for Cluster<'_> {
                 && meta.generation == Some(subject.generation)
                 && meta.deletion_timestamp.is_none()
         });
-        let playbook = context.playbooks.is_current(namespace, &resolved.version);
-        let connections =
-            resolved.connections.iter().all(|usable| context.connections.is_current(namespace, &usable.version));
+        let playbook = context.playbooks.is_current(namespace, resolved);
+        let connections = resolved.connections.iter().all(|usable| context.connections.is_current(namespace, usable));
         if !same || !playbook || !connections {
             return Err(Fenced::Changed);
         }
@@ -323,7 +318,7 @@ async fn finish(
                 super::watches::probe_soon(
                     context,
                     &subject.namespace,
-                    &resolved.connections[*system as usize].version.name,
+                    &resolved.connections[*system as usize].reference,
                 );
             }
             let stored = record::store_fact(context, subject, draft).await? != Stored::Nothing;

@@ -1,24 +1,27 @@
 //! Playbooks: parsed once per generation, resolved to connections at each pass, and told whether they can be used.
 
+use super::approved::{Rulebook, Tenancy};
 use super::connections::{Connections, Usable};
+use crate::api::closure_playbook::{ConnectionKind, ConnectionRef};
 use crate::api::conditions::{self, Stamp, Truth};
 use crate::api::parse::{self, Backoff, Playbook};
+use crate::api::release_closure::{PlaybookKind, PlaybookRef};
 use crate::api::system_connection::Role;
-use crate::api::{ClosurePlaybook, ClosurePlaybookStatus};
+use crate::api::{ClosurePlaybook, ClosurePlaybookStatus, ClusterClosurePlaybook};
 use crate::closure::ids::System;
 use crate::closure::ledger::PlaybookVersion;
 use crate::closure::reason::Reason;
 use crate::closure::trace;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The playbooks of the cluster, or of the one namespace that is watched.
 pub struct Playbooks {
-    store: Store<ClosurePlaybook>,
+    own: Store<ClosurePlaybook>,
+    shared: Store<ClusterClosurePlaybook>,
+    tenancy: Arc<Tenancy>,
     parsed: Mutex<HashMap<(String, i64), Parsed>>,
 }
 
@@ -40,6 +43,8 @@ pub struct Unusable {
 pub struct Resolved {
     /// What was parsed.
     pub playbook: Arc<Playbook>,
+    /// What names it.
+    pub reference: PlaybookRef,
     /// Which version of which object.
     pub version: PlaybookVersion,
     /// The connections, by [`System::ALL`].
@@ -47,65 +52,90 @@ pub struct Resolved {
 }
 
 impl Playbooks {
-    /// Playbooks as a watch keeps them.
+    /// Playbooks as watches keep them: those of namespaces, and those for many.
     #[must_use]
-    pub fn new(store: Store<ClosurePlaybook>) -> Playbooks {
-        Playbooks { store, parsed: Mutex::default() }
+    pub fn new(
+        (own, shared): (Store<ClosurePlaybook>, Store<ClusterClosurePlaybook>),
+        tenancy: Arc<Tenancy>,
+    ) -> Playbooks {
+        Playbooks { own, shared, tenancy, parsed: Mutex::default() }
     }
 
     /// Parses a playbook, or takes it from the last time. What is kept is one entry per living playbook.
-    fn parse(&self, object: &ClosurePlaybook) -> Parsed {
-        let uid = object.uid().unwrap_or_default();
-        let generation = object.metadata.generation.unwrap_or_default();
+    fn parse(&self, object: &Rulebook) -> Parsed {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        let generation = object.generation();
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = parsed.get(&(uid.clone(), generation)) {
             return known.clone();
         }
         parsed.retain(|(known, _), _| *known != uid);
-        let made = parse::playbook(&object.spec).map_err(|invalid| invalid.to_string()).map(|playbook| {
-            let digest = trace::digest(&serde_json::to_value(&object.spec).unwrap_or_default());
-            let version = PlaybookVersion { name: object.name_any(), uid: uid.clone(), generation, digest };
-            (Arc::new(playbook), version)
+        let made = parse::playbook(object.spec()).map_err(|invalid| invalid.to_string()).and_then(|playbook| {
+            let own = |reference: &&ConnectionRef| reference.kind == ConnectionKind::SystemConnection;
+            if let (true, Some(own)) = (object.selector().is_some(), playbook.connections().find(own)) {
+                return Err(format!("it is for many namespaces, and {} is of one", own.to_string().to_lowercase()));
+            }
+            let digest = trace::digest(&serde_json::to_value(object.spec()).unwrap_or_default());
+            let version = PlaybookVersion { name: object.name().to_owned(), uid: uid.clone(), generation, digest };
+            Ok((Arc::new(playbook), version))
         });
         parsed.insert((uid, generation), made.clone());
         made
     }
 
-    fn get(&self, namespace: &str, name: &str) -> Option<Arc<ClosurePlaybook>> {
-        self.store.get(&ObjectRef::new(name).within(namespace))
+    fn get(&self, namespace: &str, reference: &PlaybookRef) -> Option<Arc<Rulebook>> {
+        let PlaybookRef { kind, name } = reference;
+        match kind {
+            PlaybookKind::ClosurePlaybook => Some(self.own.get(&ObjectRef::new(name).within(namespace))?),
+            PlaybookKind::ClusterClosurePlaybook => Some(self.shared.get(&ObjectRef::new(name))?),
+        }
     }
 
-    /// Whether a playbook is still the one that a pass began with.
+    /// Whether a playbook is still the one that a pass began with, and the namespace may still use it.
     #[must_use]
-    pub fn is_current(&self, namespace: &str, version: &PlaybookVersion) -> bool {
-        self.get(namespace, &version.name).is_some_and(|object| {
-            object.metadata.uid.as_deref() == Some(&version.uid)
-                && object.metadata.generation == Some(version.generation)
+    pub fn is_current(&self, namespace: &str, resolved: &Resolved) -> bool {
+        self.get(namespace, &resolved.reference).is_some_and(|object| {
+            let meta = object.meta();
+            meta.uid.as_deref() == Some(&resolved.version.uid)
+                && meta.generation == Some(resolved.version.generation)
+                && self.tenancy.admits(&*object, namespace)
         })
     }
 
     /// A playbook's rules, whether or not its connections are there.
     ///
     /// # Errors
-    /// It is absent, or cannot be used.
-    pub fn rules(&self, namespace: &str, name: &str) -> Result<(Arc<Playbook>, PlaybookVersion), Unusable> {
-        let Some(object) = self.get(namespace, name) else {
-            let message = format!("There is no closureplaybook {name} in this namespace.");
-            return Err(Unusable { reason: Reason::PlaybookNotFound, message, system: None });
+    /// It is absent, is not given to the namespace, or cannot be used.
+    pub fn rules(
+        &self,
+        namespace: &str,
+        reference: &PlaybookRef,
+    ) -> Result<(Arc<Playbook>, PlaybookVersion), Unusable> {
+        let unusable = |reason, message| Unusable { reason, message, system: None };
+        let Some(object) = self.get(namespace, reference) else {
+            let shared = reference.kind == PlaybookKind::ClusterClosurePlaybook;
+            return Err(unusable(Reason::PlaybookNotFound, self.tenancy.missing(reference, shared)));
         };
-        self.parse(&object).map_err(|why| Unusable {
-            reason: Reason::PlaybookInvalid,
-            message: format!("Closureplaybook {name} cannot be used: {why}."),
-            system: None,
-        })
+        if !self.tenancy.admits(&*object, namespace) {
+            let message =
+                format!("{reference} is not given to this namespace: its namespaceSelector does not select it.");
+            return Err(unusable(Reason::NamespaceNotAllowed, message));
+        }
+        self.parse(&*object)
+            .map_err(|why| unusable(Reason::PlaybookInvalid, format!("{reference} cannot be used: {why}.")))
     }
 
     /// A playbook and its six connections.
     ///
     /// # Errors
     /// What is absent, not allowed or not ready.
-    pub async fn resolve(&self, namespace: &str, name: &str, connections: &Connections) -> Result<Resolved, Unusable> {
-        let (playbook, version) = self.rules(namespace, name)?;
+    pub async fn resolve(
+        &self,
+        namespace: &str,
+        reference: &PlaybookRef,
+        connections: &Connections,
+    ) -> Result<Resolved, Unusable> {
+        let (playbook, version) = self.rules(namespace, reference)?;
         let mut usable = Vec::with_capacity(System::ALL.len());
         for system in System::ALL {
             usable.push(connections.usable(namespace, playbook.connection(system), system, &playbook).await?);
@@ -115,13 +145,13 @@ impl Playbooks {
             message: "The playbook does not name six systems.".to_owned(),
             system: None,
         })?;
-        Ok(Resolved { playbook, version, connections })
+        Ok(Resolved { playbook, reference: reference.clone(), version, connections })
     }
 
     /// The connection on which a playbook has people told of halts, and how its closures try again.
     #[must_use]
-    pub fn follow_up(&self, namespace: &str, name: &str) -> Option<(String, Backoff)> {
-        let (playbook, _) = self.parse(&*self.get(namespace, name)?).ok()?;
+    pub fn follow_up(&self, namespace: &str, reference: &PlaybookRef) -> Option<(ConnectionRef, Backoff)> {
+        let (playbook, _) = self.rules(namespace, reference).ok()?;
         Some((playbook.follow_up.clone()?, playbook.retry))
     }
 
@@ -132,52 +162,46 @@ impl Playbooks {
     pub async fn judge(
         &self,
         client: &kube::Client,
-        object: &ClosurePlaybook,
+        object: &Rulebook,
         connections: &Connections,
         now: Timestamp,
     ) -> Result<(), kube::Error> {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        // Which namespaces may use the connections of a playbook for many, each of them finds out.
+        let namespace = Some(object.home()).filter(|_| object.selector().is_none());
         let verdict = match self.parse(object) {
             Err(why) => Err((Reason::PlaybookInvalid, format!("{why}."))),
             Ok((playbook, _)) => System::ALL
                 .into_iter()
-                .try_for_each(|system| connections.allows(&namespace, playbook.connection(system), system, &playbook))
+                .try_for_each(|system| {
+                    connections.allows(namespace, playbook.connection(system), system, &playbook).map(drop)
+                })
                 .and_then(|()| match &playbook.follow_up {
-                    Some(channel) => connections.in_role(&namespace, channel, Role::FollowUp).map(drop),
+                    Some(channel) => connections.in_role(namespace, channel, Role::FollowUp).map(drop),
                     None => Ok(()),
                 })
                 .map_err(|unusable| (unusable.reason, unusable.message)),
         };
-        let generation = object.metadata.generation.unwrap_or_default();
+        let generation = object.generation();
         let stamp = Stamp { generation, now };
-        let before = object.status.clone().unwrap_or_default();
-        let mut status =
-            ClosurePlaybookStatus { observed_generation: generation, conditions: before.conditions.clone() };
+        let before = object.status().cloned().unwrap_or_default();
+        let mut status = ClosurePlaybookStatus { observed_generation: generation, conditions: before.conditions };
         let (truth, reason, message) = match &verdict {
             Ok(()) => (Truth::True, Reason::Ready, Reason::Ready.sentence()),
             Err((reason, message)) => (Truth::False, *reason, message.as_str()),
         };
         conditions::set(&mut status.conditions, conditions::READY, truth, reason.as_str(), message, stamp);
-        if object.status.as_ref() == Some(&status) {
+        if object.status() == Some(&status) {
             return Ok(());
         }
-        let mut object = object.clone();
-        object.metadata.managed_fields = None;
-        object.status = Some(status);
-        let api: Api<ClosurePlaybook> = Api::namespaced(client.clone(), &namespace);
-        api.replace_status(&name, &PostParams::default(), &object).await.map(drop)
+        object.put(client, status).await
     }
 
-    /// Every playbook.
+    /// Every playbook of which something may have changed with a connection: those of its namespace; where it is one for
+    /// many, all of them, which an empty `home` says.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<ClosurePlaybook>> {
-        self.store.state()
-    }
-
-    /// Every playbook of a namespace.
-    #[must_use]
-    pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<ClosurePlaybook>> {
-        let all = self.store.state();
-        all.into_iter().filter(|playbook| playbook.metadata.namespace.as_deref() == Some(namespace)).collect()
+    pub fn concerned_by(&self, home: &str) -> Vec<Arc<Rulebook>> {
+        let own = self.own.state().into_iter().map(|object| object as Arc<Rulebook>);
+        let shared = self.shared.state().into_iter().map(|object| object as Arc<Rulebook>);
+        own.chain(shared).filter(|playbook| home.is_empty() || playbook.home() == home).collect()
     }
 }

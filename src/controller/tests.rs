@@ -11,15 +11,16 @@ fn context() -> Arc<Context> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap()
     };
-    let (closures, playbooks, connected) =
-        (Writer::<Unfinished>::default(), Writer::<ClosurePlaybook>::default(), Writer::<SystemConnection>::default());
+    let closures = Writer::<Unfinished>::default();
+    let approved = watches::approved::Kept::default();
+    let (playbooks, connections) = approved.readers(&client(), Some("n"), "system".to_owned(), false);
     Arc::new(Context {
         client: client(),
         closures: closures.as_reader(),
         siblings: Arc::default(),
         holds: Arc::default(),
-        playbooks: Playbooks::new(playbooks.as_reader()),
-        connections: Arc::new(Connections::new(client(), connected.as_reader(), false)),
+        playbooks,
+        connections,
         fence: lease::Fence::for_tests(Duration::from_secs(60)),
         metrics: Metrics::new(),
         tally: tally::Tally::new(Metrics::new()),

@@ -3,23 +3,29 @@
 //! A watch that breaks begins again with a list, and no event tells of what happened in between. So each compares the new
 //! list with what it knew.
 
+pub(super) mod approved;
+
 use super::TICK;
 use super::cache::{Holding, Unfinished};
 use super::context::Context;
 use super::feeds::Feeds;
-use crate::api::{AcceptanceFeed, ClosurePlaybook, REQUESTED_AT, SystemConnection};
+use crate::api::{AcceptanceFeed, REQUESTED_AT};
 use crate::health::Health;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Resource, ResourceExt as _};
-use std::collections::{BTreeSet, HashMap};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
+
+pub(super) use approved::probe_soon;
 
 /// Resolves with the first complete list of a watch.
 pub(super) type Known = tokio::sync::oneshot::Receiver<()>;
@@ -34,19 +40,24 @@ impl Once {
         (Once(Mutex::new(Some(sender))), receiver)
     }
 
-    fn tell(&self) {
-        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody waits any more when the leader has ended.
-            let _ = sender.send(());
-        }
+    /// Whether this was the first time.
+    fn tell(&self) -> bool {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody waits any more when the leader has ended.
+        sender.map(|sender| sender.send(())).is_some()
     }
 }
 
-/// A watch that goes on after every failure, with a growing pause.
-fn events_of<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+/// What can be watched.
+pub(super) trait Watched:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
 {
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Watched for K {}
+
+/// A watch that goes on after every failure, with a growing pause.
+fn events_of<K: Watched>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>> {
     watch(api, config)
         .default_backoff()
         .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
@@ -82,7 +93,7 @@ pub(super) fn closures(
                         context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
                     seen.retain(|reference, _| alive.contains(reference));
                     // Which channel a halt is told on is known by its closure.
-                    context.tell_untold(None);
+                    context.tell_untold("");
                 }
                 Event::Apply(object) | Event::InitApply(object) => {
                     let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
@@ -135,7 +146,7 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
             match event {
                 Event::InitDone => {
                     once.tell();
-                    context.tell_untold(None);
+                    context.tell_untold("");
                 }
                 // Nobody has answered yet. The closure it is of knows; others of the same key are held from now on.
                 Event::Apply(packet) if packet.spec.resolution.is_none() => {
@@ -173,10 +184,7 @@ type Version = (Option<String>, Option<i64>);
 
 /// Takes a watch event in and says which objects are new, or have another spec than they had; of a list that is not
 /// complete yet, nothing.
-fn changed<K>(event: Event<K>, seen: &mut HashMap<ObjectRef<K>, Version>, listed: &mut Vec<K>) -> Vec<K>
-where
-    K: Resource<DynamicType = ()> + Clone,
-{
+fn changed<K: Watched>(event: Event<K>, seen: &mut HashMap<ObjectRef<K>, Version>, listed: &mut Vec<K>) -> Vec<K> {
     let mut is_new = |object: &K| {
         let version = (object.uid(), object.meta().generation);
         seen.insert(ObjectRef::from_obj(object), version.clone()) != Some(version)
@@ -197,99 +205,6 @@ where
             Vec::new()
         }
     }
-}
-
-/// Playbooks: each that is new or changed is judged, and wakes the closures that wait under it.
-pub(super) fn playbooks(
-    context: &Arc<Context>,
-    api: Api<ClosurePlaybook>,
-    writer: Writer<ClosurePlaybook>,
-) -> (Known, impl Future<Output = ()> + use<>) {
-    let context = context.clone();
-    let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
-    let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
-            match &event {
-                Event::InitDone => {
-                    once.tell();
-                    judge_all(&context, &context.playbooks.all()).await;
-                }
-                // Also where only the status changed: of two verdicts that were written at once, one lost.
-                Event::Apply(playbook) => judge_all(&context, &[Arc::new(playbook.clone())]).await,
-                Event::Init | Event::InitApply(_) | Event::Delete(_) => {}
-            }
-            for playbook in changed(event, &mut seen, &mut listed) {
-                let name = playbook.name_any();
-                let namespace = playbook.namespace().unwrap_or_default();
-                context.wake_waiting(&namespace, |closure| closure.spec.playbook_ref.name == name);
-                context.tell_untold(Some(&namespace));
-            }
-        }
-    };
-    (known, watching)
-}
-
-/// Judges playbooks; not before the connections are known, for then each would seem to be missing.
-async fn judge_all(context: &Context, playbooks: &[Arc<ClosurePlaybook>]) {
-    if context.connections.are_known() {
-        for playbook in playbooks {
-            judge(context, playbook).await;
-        }
-    }
-}
-
-async fn judge(context: &Context, playbook: &ClosurePlaybook) {
-    let judged = context.playbooks.judge(&context.client, playbook, &context.connections, context.now()).await;
-    match judged {
-        Ok(()) => {}
-        // Changed in between: the watch brings the new one.
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-        Err(error) => warn!(%error, playbook = playbook.name_any(), "a playbook's status was not written"),
-    }
-}
-
-/// Connections: each that is new or changed is probed at once, and the playbooks of its namespace are judged again.
-pub(super) fn connections(
-    context: &Arc<Context>,
-    api: Api<SystemConnection>,
-    writer: Writer<SystemConnection>,
-) -> (Known, impl Future<Output = ()> + use<>) {
-    let context = context.clone();
-    let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
-    let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
-            let mut namespaces = BTreeSet::new();
-            match &event {
-                Event::InitDone => {
-                    context.connections.set_known();
-                    once.tell();
-                    namespaces.extend(context.playbooks.all().iter().filter_map(|playbook| playbook.namespace()));
-                }
-                Event::Delete(connection) => {
-                    let namespace = connection.namespace().unwrap_or_default();
-                    context.connections.forget(&namespace, &connection.name_any());
-                    namespaces.insert(namespace);
-                }
-                Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
-            }
-            for connection in changed(event, &mut seen, &mut listed) {
-                probe(&context, &connection);
-                namespaces.extend(connection.namespace());
-            }
-            for namespace in namespaces {
-                judge_all(&context, &context.playbooks.of_namespace(&namespace)).await;
-                context.wake_waiting(&namespace, |_| true);
-                context.tell_untold(Some(&namespace));
-            }
-        }
-    };
-    (known, watching)
 }
 
 /// Feeds: each that is new or changed is judged at once.
@@ -316,29 +231,6 @@ pub(super) fn feeds(
     (known, watching)
 }
 
-/// Probes a connection behind everything else; where it can be used again, what waits in its namespace is woken.
-fn probe(context: &Arc<Context>, connection: &SystemConnection) {
-    let (context, connection) = (context.clone(), connection.clone());
-    tokio::spawn(async move {
-        let namespace = connection.namespace().unwrap_or_default();
-        match context.connections.probe(&connection, context.now()).await {
-            Ok(Some(true)) => {
-                context.wake_waiting(&namespace, |_| true);
-                context.tell_untold(Some(&namespace));
-            }
-            Ok(Some(false) | None) => {}
-            Err(error) => warn!(%error, connection = connection.name_any(), "a connection's status was not written"),
-        }
-    });
-}
-
-/// A system refused the credentials of a connection: it is left alone, and probed with what its Secret says now.
-pub(super) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
-    if let Some(connection) = context.connections.refused_credentials(namespace, name) {
-        probe(context, &connection);
-    }
-}
-
 /// Every few seconds: the probes that are due.
 pub(super) async fn tick(context: &Arc<Context>) {
     loop {
@@ -350,8 +242,9 @@ pub(super) async fn tick(context: &Arc<Context>) {
             .filter(|closure| closure.status.halt.is_none() && !closure.spec.suspend)
             .filter_map(|closure| closure.namespace())
             .collect();
-        for connection in context.connections.due(|namespace| unfinished.contains(namespace)) {
-            probe(context, &connection);
+        let needed = |home: &str| if home.is_empty() { !unfinished.is_empty() } else { unfinished.contains(home) };
+        for connection in context.connections.due(needed) {
+            approved::probe(context, connection);
         }
     }
 }

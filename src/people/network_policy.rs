@@ -6,10 +6,11 @@
 use super::cluster::{Place, ask};
 use super::error::{Error, Tried, VIEWER};
 use super::{Ending, show};
-use crate::api::SystemConnection;
+use crate::api::{ClusterSystemConnection, SystemConnection};
 use crate::settings::{NetworkPolicy, Output};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,14 +39,17 @@ enum Peer {
 /// The connections cannot be read, or one of them cannot be understood.
 pub async fn network_policy(settings: &NetworkPolicy) -> Result<Ending, Error> {
     let place = Place::find(&settings.cluster).await?;
-    let tried = Tried { verb: "list", what: "systemconnections", name: "", namespace: "", role: VIEWER };
-    let connections = Api::<SystemConnection>::all(place.client());
-    let connections = ask(&tried, connections.list(&ListParams::default())).await?.items;
+    let tried = |what| Tried { verb: "list", what, name: "", namespace: "", role: VIEWER };
+    let (all, own) = (ListParams::default(), Api::<SystemConnection>::all(place.client()));
+    let own = ask(&tried("systemconnections"), own.list(&all)).await?.items;
+    let shared = Api::<ClusterSystemConnection>::all(place.client());
+    let shared = ask(&tried("clustersystemconnections"), shared.list(&all)).await?.items;
+    let own = own.into_iter().map(|connection| (connection.name_any(), connection.spec));
+    let shared = shared.into_iter().map(|connection| (connection.name_any(), connection.spec.connection));
     let mut ways = BTreeSet::new();
-    for connection in &connections {
-        let name = connection.metadata.name.clone().unwrap_or_default();
+    for (name, spec) in own.chain(shared) {
         let invalid = |why: String| Error::Connection { name: name.clone(), why };
-        let endpoint = connection.spec.endpoint().ok_or_else(|| invalid("it names no system".to_owned()))?;
+        let endpoint = spec.endpoint().ok_or_else(|| invalid("it names no system".to_owned()))?;
         let (peer, port) = way(&endpoint).ok_or_else(|| invalid("its endpoint is no URL".to_owned()))?;
         match (peer, host(&endpoint)) {
             (Peer::Anybody, Some(host)) if settings.resolve => {

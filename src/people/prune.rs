@@ -7,16 +7,19 @@
 use super::cluster::{Place, ask};
 use super::error::{Error, PRUNER, Tried};
 use super::{Ending, clean, tell};
+use crate::api::closure_playbook::ClosurePlaybookSpec;
 use crate::api::conditions;
-use crate::api::{ClosurePlaybook, FollowUpPacket, ReleaseClosure, parse};
+use crate::api::release_closure::{PlaybookKind, PlaybookRef};
+use crate::api::{ClosurePlaybook, ClusterClosurePlaybook, FollowUpPacket, ReleaseClosure, parse};
 use crate::closure::ids::ClosureKey;
 use crate::closure::ledger::Decision;
 use crate::settings::Prune;
 use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
@@ -38,13 +41,23 @@ pub async fn prune(prune: &Prune) -> Result<Ending, Error> {
         Ok(())
     })
     .await?;
+    let shared = run.each::<ClusterClosurePlaybook>("clusterclosureplaybooks", async |_, playbook| {
+        kept.learn_shared(&playbook);
+        Ok(())
+    });
+    match shared.await {
+        // Whoever may look at one namespace alone keeps what such a playbook is about.
+        Err(Error::Forbidden { .. }) if !run.all => {}
+        other => other?,
+    }
     let (mut unfinished, mut count) = (BTreeSet::new(), [0_u64; 2]);
-    if kept.closed.is_empty() && kept.packets.values().all(Option::is_none) {
+    if kept.is_everything() {
         tell("no playbook says policy.retention: everything is kept");
         return Ok(Ending::Done);
     }
     run.each("releaseclosures", async |whole, closure: ReleaseClosure| {
         let namespace = closure.namespace().unwrap_or_default();
+        kept.meet(&closure);
         if completed(&closure).is_none() {
             unfinished.insert((namespace, key(&closure).as_str().to_owned()));
         } else if kept.is_due(&closure, run.now) {
@@ -72,30 +85,59 @@ pub async fn prune(prune: &Prune) -> Result<Ending, Error> {
 /// What the playbooks say.
 #[derive(Default)]
 struct Kept {
-    /// How long finished closures are kept, by namespace and name of the playbook; of one that is not here, for ever.
-    closed: BTreeMap<(String, String), Duration>,
+    /// How long finished closures are kept, by namespace (none for a playbook for many) and name of the playbook; of one
+    /// that is not here, for ever.
+    closed: BTreeMap<(Option<String>, String), Duration>,
     /// How long released packets are kept, by namespace: the longest that a playbook says, none where one says nothing.
     packets: BTreeMap<String, Option<Duration>>,
+    /// The same by name, of the playbooks for many.
+    shared_packets: BTreeMap<String, Duration>,
 }
 
 impl Kept {
+    fn is_everything(&self) -> bool {
+        self.closed.is_empty() && self.packets.values().all(Option::is_none) && self.shared_packets.is_empty()
+    }
+
     fn learn(&mut self, playbook: &ClosurePlaybook) {
-        let (namespace, name) = (playbook.namespace().unwrap_or_default(), playbook.name_any());
-        let retention = playbook.spec.policy.retention.clone().unwrap_or_default();
-        // What cannot be read keeps.
-        let limit = |text: Option<String>| parse::duration("policy.retention", &text?).ok();
-        let packets = limit(retention.packets);
-        if let Some(closed) = limit(retention.closed) {
-            self.closed.insert((namespace.clone(), name), closed);
+        let namespace = playbook.namespace().unwrap_or_default();
+        let (closed, packets) = limits(&playbook.spec);
+        self.closed.extend(closed.map(|limit| ((Some(namespace.clone()), playbook.name_any()), limit)));
+        self.counts(namespace, packets);
+    }
+
+    fn learn_shared(&mut self, playbook: &ClusterClosurePlaybook) {
+        let (closed, packets) = limits(&playbook.spec.playbook);
+        self.closed.extend(closed.map(|limit| ((None, playbook.name_any()), limit)));
+        self.shared_packets.extend(packets.map(|limit| (playbook.name_any(), limit)));
+    }
+
+    /// Of the playbooks for many, those count in a namespace that a closure there names.
+    fn meet(&mut self, closure: &ReleaseClosure) {
+        let PlaybookRef { kind, name } = &closure.spec.playbook_ref;
+        if *kind == PlaybookKind::ClusterClosurePlaybook {
+            let limit = self.shared_packets.get(name).copied();
+            self.counts(closure.namespace().unwrap_or_default(), limit);
         }
+    }
+
+    fn counts(&mut self, namespace: String, packets: Option<Duration>) {
         let longest = self.packets.entry(namespace).or_insert(Some(Duration::ZERO));
         *longest = longest.zip(packets).map(|(one, other)| one.max(other));
     }
 
     fn is_due(&self, closure: &ReleaseClosure, now: Timestamp) -> bool {
-        let playbook = (closure.namespace().unwrap_or_default(), closure.spec.playbook_ref.name.clone());
-        self.closed.get(&playbook).is_some_and(|limit| is_older(completed(closure), *limit, now))
+        let PlaybookRef { kind, name } = closure.spec.playbook_ref.clone();
+        let home = closure.namespace().filter(|_| kind == PlaybookKind::ClosurePlaybook);
+        self.closed.get(&(home, name)).is_some_and(|limit| is_older(completed(closure), *limit, now))
     }
+}
+
+/// How long a playbook wants closures and packets kept. What cannot be read keeps.
+fn limits(spec: &ClosurePlaybookSpec) -> (Option<Duration>, Option<Duration>) {
+    let retention = spec.policy.retention.clone().unwrap_or_default();
+    let limit = |text: Option<String>| parse::duration("policy.retention", &text?).ok();
+    (limit(retention.closed), limit(retention.packets))
 }
 
 fn is_older(since: Option<Timestamp>, limit: Duration, now: Timestamp) -> bool {
@@ -139,16 +181,18 @@ impl Run<'_> {
         mut meet: impl AsyncFnMut(DynamicObject, K) -> Result<(), Error>,
     ) -> Result<(), Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+        K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
+        K::Scope: 'static,
     {
         let resource = ApiResource::erase::<K>(&());
-        let namespace = if self.all { "" } else { self.place.namespace() };
-        let api: Api<DynamicObject> = if self.all {
+        let everywhere = self.all || TypeId::of::<K::Scope>() == TypeId::of::<ClusterResourceScope>();
+        let namespace = if everywhere { "" } else { self.place.namespace() };
+        let api: Api<DynamicObject> = if everywhere {
             Api::all_with(self.place.client(), &resource)
         } else {
             Api::namespaced_with(self.place.client(), namespace, &resource)
         };
-        let tried = self.tried("list", what, "", if self.all { "(all)" } else { namespace });
+        let tried = self.tried("list", what, "", if everywhere { "(all)" } else { namespace });
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = ask(&tried, api.list(&params)).await?;
@@ -211,4 +255,59 @@ impl Run<'_> {
 
 fn told(what: &str, object: &DynamicObject) -> String {
     format!("{} {}/{}", what.trim_end_matches('s'), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn spec(retention: &Value) -> Value {
+        let reference = json!({"connectionRef": {"kind": "ClusterSystemConnection", "name": "c"}});
+        let mut spec = json!({"namespaceSelector": {}, "checklist": reference, "queue": reference, "intake": reference,
+            "governance": reference, "archive": reference, "tracker": reference, "policy": {"retention": retention}});
+        spec["governance"]["acceptedStates"] = json!(["Accepted"]);
+        spec["archive"]["requiredArtifacts"] = json!(["sign-off"]);
+        spec["tracker"]["approvedState"] = json!("Approved");
+        spec["tracker"]["approvableStates"] = json!(["InReview"]);
+        spec
+    }
+
+    fn playbook<K: DeserializeOwned>(retention: &Value) -> K {
+        let object = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec(retention)});
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn closure(kind: &str) -> ReleaseClosure {
+        let release = json!({"id": "r", "service": "s", "version": "1"});
+        serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {
+            "playbookRef": {"kind": kind, "name": "p"}, "release": release,
+            "review": {"id": "r", "version": "1", "acceptedEvent": {"id": "e"}},
+            "milestone": {"id": "1", "title": "t"}, "evidence": {"bundle": "b", "digest": "d"}},
+            "status": {"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_playbook_for_many_says_it_of_the_closures_that_name_it() {
+        let now: Timestamp = "2026-01-01T02:00:00Z".parse().unwrap();
+        let mut kept = Kept::default();
+        assert!(kept.is_everything());
+        kept.learn_shared(&playbook(&json!({"closed": "1h", "packets": "3h"})));
+        assert!(!kept.is_everything());
+        let (own, shared) = (closure("ClosurePlaybook"), closure("ClusterClosurePlaybook"));
+        assert!(kept.is_due(&shared, now) && !kept.is_due(&own, now), "the same name is another playbook");
+        kept.learn(&playbook(&json!({"closed": "2h", "packets": "1h"})));
+        assert!(kept.is_due(&own, now));
+
+        kept.meet(&own);
+        assert_eq!(kept.packets["n"], Some(Duration::from_secs(3600)));
+        kept.meet(&shared);
+        assert_eq!(kept.packets["n"], Some(Duration::from_secs(3 * 3600)), "the longest of those that are used");
+        let mut keeps = Kept::default();
+        keeps.learn(&playbook(&json!({"packets": "1h"})));
+        keeps.learn_shared(&playbook(&json!({"closed": "1h"})));
+        keeps.meet(&shared);
+        assert_eq!(keeps.packets["n"], None, "one that says nothing keeps them");
+    }
 }

@@ -108,7 +108,7 @@ pub fn closure(name: &str) -> Value {
         "kind": "ReleaseClosure",
         "metadata": {"name": name},
         "spec": {
-            "playbookRef": {"name": "engineering-release"},
+            "playbookRef": {"kind": "ClosurePlaybook", "name": "engineering-release"},
             "release": {"id": "billing-7.2", "service": "billing", "version": "7.2"},
             "review": {
                 "id": "RR-9",

@@ -4,12 +4,14 @@ use crate::cluster::{HALT, INSTALLING, Objects, closure, cluster, examples, name
 use crate::support::controlplane::repository;
 use serde_json::{Value, json};
 
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 7] = [
     ("ReleaseClosure", "releaseclosure"),
     ("ClosurePlaybook", "closureplaybook"),
     ("SystemConnection", "systemconnection"),
     ("FollowUpPacket", "followuppacket"),
     ("AcceptanceFeed", "acceptancefeed"),
+    ("ClusterClosurePlaybook", "clusterclosureplaybook"),
+    ("ClusterSystemConnection", "clustersystemconnection"),
 ];
 
 #[test]
@@ -22,10 +24,16 @@ fn the_kinds_are_served_under_their_names() {
         ("systemconnections", "sysconn", ""),
         ("followuppackets", "fup", "closures"),
         ("acceptancefeeds", "afeed", ""),
+        ("clusterclosureplaybooks", "ccpb", ""),
+        ("clustersystemconnections", "csysconn", ""),
     ] {
         let line = resources.lines().find(|line| line.starts_with(plural)).unwrap_or_else(|| panic!("no {plural}"));
         let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words[1..4], [short, "releaseclosure.io/v1alpha1", "true"], "{line}");
+        assert_eq!(
+            words[1..4],
+            [short, "releaseclosure.io/v1alpha1", if plural.starts_with("cluster") { "false" } else { "true" }],
+            "{line}"
+        );
         assert_eq!(words.get(6).copied().unwrap_or_default(), category, "{line}");
     }
 }
@@ -40,7 +48,8 @@ fn everything_is_installed_by_one_command_and_again() {
     );
     assert!(again.contains("deployment.apps/releaseclosure-operator"), "{again}");
     let established = cluster().kubectl(&["get", "crd", "-o", ESTABLISHED]);
-    for plural in ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets", "acceptancefeeds"] {
+    for (_, singular) in KINDS {
+        let plural = format!("{singular}s");
         assert!(established.contains(&format!("{plural}.releaseclosure.io=True")), "{established}");
     }
 }

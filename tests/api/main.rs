@@ -1,4 +1,4 @@
-//! The four kinds, the roles and the policies on a real API server.
+//! The kinds, the roles and the policies on a real API server.
 //!
 //! One server is shared by all tests here; each works in namespaces of its own. What no server is needed for is in
 //! [`schema`] and [`examples`].
@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod cluster;
+mod cluster_scoped;
 mod examples;
 mod feeds;
 mod fields;

@@ -7,8 +7,15 @@ use kube::api::{Api, PostParams};
 use std::collections::BTreeSet;
 
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-const PLURALS: [&str; 5] =
-    ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets", "acceptancefeeds"];
+const PLURALS: [&str; 7] = [
+    "releaseclosures",
+    "closureplaybooks",
+    "systemconnections",
+    "followuppackets",
+    "acceptancefeeds",
+    "clusterclosureplaybooks",
+    "clustersystemconnections",
+];
 
 pub const OPERATOR: &str = "system:serviceaccount:releaseclosure-system:releaseclosure-operator";
 
@@ -86,7 +93,19 @@ async fn each_role_may_do_exactly_what_the_table_says() {
                 (&["patch"], &["releaseclosures"]),
             ]),
         ),
-        ("releaseclosure-admin", of(&[(&VERBS, &["closureplaybooks", "systemconnections", "acceptancefeeds"])])),
+        (
+            "releaseclosure-admin",
+            of(&[(
+                &VERBS,
+                &[
+                    "closureplaybooks",
+                    "systemconnections",
+                    "acceptancefeeds",
+                    "clusterclosureplaybooks",
+                    "clustersystemconnections",
+                ],
+            )]),
+        ),
     ];
     for (role, expected) in people {
         bind(role, role);
@@ -117,6 +136,9 @@ async fn the_operator_may_touch_nothing_else() {
     let yes = [
         ("create", "events.k8s.io", "events", namespace, None),
         ("create", "coordination.k8s.io", "leases", "releaseclosure-system", None),
+        // By their labels, what is given to many namespaces is given to some.
+        ("list", "", "namespaces", "", None),
+        ("watch", "", "namespaces", "", None),
         ("get", "coordination.k8s.io", "leases", "releaseclosure-system", Some("releaseclosure-operator")),
         ("update", "coordination.k8s.io", "leases", "releaseclosure-system", Some("releaseclosure-operator")),
     ];
@@ -126,6 +148,9 @@ async fn the_operator_may_touch_nothing_else() {
     assert!(!may(OPERATOR, "update", "coordination.k8s.io", "leases", "releaseclosure-system", Some("other")).await);
     assert!(!may(OPERATOR, "create", "coordination.k8s.io", "leases", namespace, None).await);
     assert!(!may(OPERATOR, "patch", "events.k8s.io", "events", namespace, None).await);
+    for verb in VERBS.iter().filter(|verb| !["list", "watch"].contains(verb)) {
+        assert!(!may(OPERATOR, verb, "", "namespaces", "", None).await, "{verb} namespaces");
+    }
     for verb in VERBS {
         for (group, resource) in [
             ("", "secrets"),
@@ -133,7 +158,6 @@ async fn the_operator_may_touch_nothing_else() {
             ("", "pods"),
             ("", "pods/exec"),
             ("", "serviceaccounts/token"),
-            ("", "namespaces"),
             ("apps", "deployments"),
             ("apps", "deployments/scale"),
             ("batch", "jobs"),

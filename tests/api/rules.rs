@@ -8,6 +8,7 @@ const NEW_OBJECT: &str = "a new review version is a new object";
 /// Every field of a closure's identity with another value that would be let in at creation.
 fn identity() -> Vec<(&'static str, Value)> {
     vec![
+        ("/spec/playbookRef/kind", json!("ClusterClosurePlaybook")),
         ("/spec/playbookRef/name", json!("other")),
         ("/spec/release/id", json!("other")),
         ("/spec/release/service", json!("other")),

@@ -5,6 +5,7 @@ use crate::audit::{Asked, asked};
 use crate::operators::{ACCOUNT, Operator, account, furnished};
 use crate::stage::{Setup, Stage, condition, ready};
 use crate::support::controlplane::{ControlPlane, eventually};
+use crate::tenancy::{for_many, under};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -149,10 +150,16 @@ async fn everything_happens(stage: &Stage) {
     stage.waiting(&waiting, "ArchiveUnavailable").await;
     stage.delete(&waiting).await;
     stage.sandbox().remove_fault(&fault);
+    // One under what is given to many namespaces.
+    let shared = for_many(&stage.namespace, &json!({}), &json!({}), &stage.handle.endpoint()).to_string();
+    let apply = move || plane.kubectl_with(&["apply", "-f", "-"], &shared);
+    tokio::task::spawn_blocking(apply).await.unwrap();
+    let shared = stage.create(&under(&stage.namespace, stage.closure(6))).await;
+    stage.closed(&shared).await;
 }
 
 async fn stage_on(plane: &'static ControlPlane, name: &str) -> Stage {
-    let seed = releaseclosure::sandbox::generate(5);
+    let seed = releaseclosure::sandbox::generate(6);
     Stage::with(name, Setup { plane: Some(plane), seed, ..Setup::default() }).await
 }
 

@@ -18,21 +18,21 @@ fn impatient() -> Value {
     Setup::default().policy
 }
 
-async fn kubectl(args: &[&str]) -> String {
+pub async fn kubectl(args: &[&str]) -> String {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     tokio::task::spawn_blocking(move || plane().kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))
         .await
         .unwrap()
 }
 
-async fn apply(object: Value) {
+pub async fn apply(object: Value) {
     let text = object.to_string();
     tokio::task::spawn_blocking(move || plane().kubectl_with(&["apply", "-f", "-"], &text)).await.unwrap();
 }
 
 impl Stage {
     /// A merge patch on the spec of a playbook or a connection.
-    async fn patch_spec(&self, kind: &str, name: &str, spec: Value) {
+    pub async fn patch_spec(&self, kind: &str, name: &str, spec: Value) {
         let patch = json!({ "spec": spec }).to_string();
         kubectl(&["-n", &self.namespace, "patch", kind, name, "--type=merge", "-p", &patch]).await;
     }
@@ -43,7 +43,7 @@ impl Stage {
         kubectl(&["-n", &self.namespace, "get", kind, name, "-o", path]).await
     }
 
-    async fn until_reason(&self, kind: &str, name: &str, reason: &str) {
+    pub async fn until_reason(&self, kind: &str, name: &str, reason: &str) {
         let start = Instant::now();
         loop {
             let found = self.reason(kind, name).await;
@@ -57,7 +57,7 @@ impl Stage {
 }
 
 /// It waits for this reason, no system was asked for its records, and nothing is latched.
-async fn waits_without_a_request(stage: &Stage, reason: &str) {
+pub async fn waits_without_a_request(stage: &Stage, reason: &str) {
     let closure = stage.waiting(&RELEASE.name(), reason).await;
     assert_eq!(ready(&closure), ("False".to_owned(), "ProgressingWithRetry".to_owned()));
     assert_eq!(condition(&closure, "Stalled"), None);

@@ -25,6 +25,14 @@ fn connected() -> ControlPlane {
         connection("address", "Queue", "http", http("https://192.0.2.1:8443")),
         connection("mail", "Intake", "smtp", mail),
         connection("hub", "Governance", "github", json!({"repository": "team/releases", "tokenSecretRef": token})),
+        connection("issues", "Checklist", "jira", json!({"endpoint": "https://jira.example.com:8444", "project": "REL",
+            "tokenSecretRef": token, "fields": {"release": "customfield_10010", "reviewVersion": "customfield_10011"}})),
+        connection("bundles", "Archive", "oci", json!({"endpoint": "https://registry.example.com:5000", "repository": "a/b"})),
+        connection("handoffs", "Intake", "sqs", json!({"queueUrl": "https://sqs.eu-central-1.amazonaws.com:4443/123456789012/h.fifo",
+            "region": "eu-central-1", "accessKeySecretRef": token, "secretKeySecretRef": token})),
+        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClusterSystemConnection",
+            "metadata": {"name": "for-many"}, "spec": {"namespaceSelector": {}, "allowedRoles": ["Tracker"],
+                "http": http("https://tracker.example.com:9443/closure/v1")}}),
         slice,
     ]});
     plane.kubectl_with(&["apply", "-f", "-"], &list.to_string());
@@ -70,8 +78,12 @@ fn the_policy_is_made_from_the_connections_and_takes_the_place_of_the_shipped_on
         {"to": [namespace("tools")]},
         {"to": at_443, "ports": tcp(443)},
         {"to": anybody, "ports": tcp(465)},
+        {"to": anybody, "ports": tcp(4443)},
+        {"to": anybody, "ports": tcp(5000)},
         {"to": [block("192.0.2.7/32")], "ports": tcp(6443)},
         {"to": [block("192.0.2.1/32")], "ports": tcp(8443)},
+        {"to": anybody, "ports": tcp(8444)},
+        {"to": anybody, "ports": tcp(9443)},
     ]);
     assert_eq!(live["spec"]["egress"], expected);
     // The rest is as it was shipped, and everything else is denied still.

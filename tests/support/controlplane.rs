@@ -123,7 +123,15 @@ impl ControlPlane {
     /// Installs the definitions below `crds/` and waits until their kinds are served.
     pub fn install_crds(&self) {
         self.kubectl(&["apply", "--server-side", "-f", &repository("crds").display().to_string()]);
-        for plural in ["releaseclosures", "closureplaybooks", "systemconnections", "followuppackets"] {
+        for plural in [
+            "releaseclosures",
+            "closureplaybooks",
+            "systemconnections",
+            "followuppackets",
+            "acceptancefeeds",
+            "clusterclosureplaybooks",
+            "clustersystemconnections",
+        ] {
             self.kubectl(&["wait", "--for=condition=Established", &format!("crd/{plural}.releaseclosure.io")]);
             eventually(plural, || self.try_kubectl(&["get", plural, "-A"]).ok);
         }

@@ -1,15 +1,14 @@
 //! The probe of a connection, and what its status says then.
 
 use super::{Connections, Made, product};
+use crate::api::SystemConnectionStatus;
 use crate::api::conditions::{self, Stamp, Truth};
 use crate::api::system_connection::{Role, RoleStatus};
-use crate::api::{SystemConnection, SystemConnectionStatus};
 use crate::closure::reason::Reason;
 use crate::closure::snapshot::Trouble;
+use crate::controller::approved::Connection;
 use crate::roles::Probe;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::api::{Api, PostParams};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -19,15 +18,14 @@ impl Connections {
     ///
     /// # Errors
     /// Where the API server does not take the status.
-    pub async fn probe(&self, object: &SystemConnection, now: Timestamp) -> Result<Option<bool>, kube::Error> {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    pub async fn probe(&self, object: &Connection, now: Timestamp) -> Result<Option<bool>, kube::Error> {
         let made = self.make(object, Duration::from_secs(1)).await;
         let found = match &made.client {
             Err((reason, why)) => Err((*reason, why.clone())),
             Ok(connected) => {
                 let mut found = Ok(());
                 // In each of its roles: what is set for one says nothing of another.
-                for role in &object.spec.allowed_roles {
+                for role in &object.spec().allowed_roles {
                     let probe = match (role, &connected.follow_up) {
                         (Role::FollowUp, Some(channel)) => channel.probe().await,
                         (Role::FollowUp, None) => Probe::Unfit {
@@ -45,7 +43,8 @@ impl Connections {
             }
         };
         let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
-        if let Some(made) = self.entry(&namespace, &name).made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        let entry = self.entry(object.home(), object.name());
+        if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             made.unauthorized = unauthorized;
             made.probed = Some(Instant::now());
         }
@@ -54,19 +53,19 @@ impl Connections {
 
     async fn tell(
         &self,
-        object: &SystemConnection,
+        object: &Connection,
         made: &Made,
         found: Result<(), (Reason, String)>,
         now: Timestamp,
     ) -> Result<Option<bool>, kube::Error> {
-        let generation = object.metadata.generation.unwrap_or_default();
+        let generation = object.generation();
         let stamp = Stamp { generation, now };
-        let before = object.status.clone().unwrap_or_default();
+        let before = object.status().cloned().unwrap_or_default();
         let was_ready = conditions::is_true(&before.conditions, conditions::READY);
         let roles = made.client.as_ref().map_or_else(
             |_| Vec::new(),
             |connected| {
-                let roles = object.spec.allowed_roles.iter();
+                let roles = object.spec().allowed_roles.iter();
                 roles
                     .filter(|role| **role != Role::FollowUp || connected.follow_up.is_some())
                     .filter_map(|role| Some(RoleStatus::new(*role, &connected.prober.abilities(role.system())?)))
@@ -75,7 +74,7 @@ impl Connections {
         );
         let mut status = SystemConnectionStatus {
             observed_generation: generation,
-            provider: product(object).map(|product| product.name().to_owned()),
+            provider: product(object.spec()).map(|product| product.name().to_owned()),
             conditions: before.conditions.clone(),
             roles,
         };
@@ -89,20 +88,16 @@ impl Connections {
         if before == status {
             return Ok(changed);
         }
-        let mut object = object.clone();
-        object.metadata.managed_fields = None;
-        object.status = Some(status);
-        let api: Api<SystemConnection> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        match api.replace_status(&object.name_any(), &PostParams::default(), &object).await {
+        match object.put(&self.client, status).await {
             // Somebody changed it in between: it is probed again on the next round, from the new version.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
-                let entry = self.entry(&object.namespace().unwrap_or_default(), &object.name_any());
+                let entry = self.entry(object.home(), object.name());
                 if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                     made.probed = None;
                 }
                 Ok(changed)
             }
-            other => other.map(|_| changed),
+            other => other.map(|()| changed),
         }
     }
 }

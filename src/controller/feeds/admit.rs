@@ -9,6 +9,7 @@ use super::super::cache::Unfinished;
 use super::super::context::Context;
 use super::super::watches;
 use crate::api::acceptance_feed::Template;
+use crate::api::closure_playbook::ConnectionRef;
 use crate::api::parse::{self, Playbook};
 use crate::api::release_closure::PlaybookRef;
 use crate::api::{FEED, ReleaseClosure, ReleaseClosureSpec};
@@ -62,8 +63,8 @@ pub(super) struct Authority {
     pub(super) playbook: Arc<Playbook>,
     /// The system.
     pub(super) connected: Arc<Connected>,
-    /// Name of its connection.
-    connection: String,
+    /// Its connection.
+    connection: ConnectionRef,
 }
 
 impl Authority {
@@ -71,10 +72,14 @@ impl Authority {
     ///
     /// # Errors
     /// It cannot be used, and why.
-    pub(super) async fn of(context: &Context, namespace: &str, name: &str) -> Result<Authority, (Reason, String)> {
+    pub(super) async fn of(
+        context: &Context,
+        namespace: &str,
+        playbook: &PlaybookRef,
+    ) -> Result<Authority, (Reason, String)> {
         let (playbook, _) =
-            context.playbooks.rules(namespace, name).map_err(|unusable| (unusable.reason, unusable.message))?;
-        let connection = playbook.connection(System::Governance).to_owned();
+            context.playbooks.rules(namespace, playbook).map_err(|unusable| (unusable.reason, unusable.message))?;
+        let connection = playbook.connection(System::Governance).clone();
         let usable = context.connections.usable(namespace, &connection, System::Governance, &playbook).await;
         let usable = usable.map_err(|unusable| (unusable.reason, unusable.message))?;
         Ok(Authority { playbook, connected: usable.connected, connection })
@@ -90,7 +95,7 @@ impl Authority {
 
 /// Makes the closure of a review, or finds it.
 pub(super) async fn admit(context: &Arc<Context>, feed: &For<'_>, review: &str) -> Admitted {
-    let authority = match Authority::of(context, feed.namespace, &feed.playbook.name).await {
+    let authority = match Authority::of(context, feed.namespace, feed.playbook).await {
         Ok(authority) => authority,
         Err(trouble) => return Admitted { trouble: Some(trouble), ..Outcome::Unready.into() },
     };

@@ -180,12 +180,12 @@ impl Feeds {
             return Verdict { truth, reason: Reason::Suspended, message };
         }
         let namespace = feed.namespace().unwrap_or_default();
-        let allowed =
-            self.context.playbooks.rules(&namespace, &feed.spec.playbook_ref.name).and_then(|(playbook, _)| {
-                let name = playbook.connection(System::Governance);
-                self.context.connections.allows(&namespace, name, System::Governance, &playbook)?;
-                self.context.connections.told_ready(&namespace, name, System::Governance)
-            });
+        let allowed = self.context.playbooks.rules(&namespace, &feed.spec.playbook_ref).and_then(|(playbook, _)| {
+            let connections = &self.context.connections;
+            let reference = playbook.connection(System::Governance);
+            let governance = connections.allows(Some(&namespace), reference, System::Governance, &playbook)?;
+            connections.told_ready(&*governance, System::Governance)
+        });
         if let Err(unusable) = allowed {
             return Verdict::not(unusable.reason, unusable.message);
         }

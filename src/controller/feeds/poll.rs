@@ -57,7 +57,7 @@ impl Feeds {
             *entry.trouble() = Some(trouble);
             Looked::Partly
         };
-        let authority = match Authority::of(&self.context, &namespace, &feed.spec.playbook_ref.name).await {
+        let authority = match Authority::of(&self.context, &namespace, &feed.spec.playbook_ref).await {
             Ok(authority) => authority,
             Err(why) => return trouble(why),
         };

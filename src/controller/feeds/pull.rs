@@ -35,7 +35,7 @@ impl Feeds {
         let Ok(mut turn) = entry.polling.clone().try_lock_owned() else { return };
         *turn = Some(Instant::now());
         let namespace = feed.namespace().unwrap_or_default();
-        let events = match self.context.connections.events(&namespace, &stream.connection_ref.name).await {
+        let events = match self.context.connections.events(&namespace, &stream.connection_ref).await {
             Ok(events) => events,
             Err(unusable) => {
                 *entry.trouble() = Some((unusable.reason, unusable.message));
