@@ -136,3 +136,20 @@ fn a_fault_that_does_not_say_what_it_is_is_told() {
         assert!(told("01-a.patch", &whole.replace(part, other)).is_some(), "{other}");
     }
 }
+
+/// The example of the guide for adapters. That it compiles and passes its suite, `hack/proof adapter` shows.
+#[test]
+fn the_adapter_of_the_guide_applies_and_is_what_the_guide_says() {
+    let folder = repository().join("docs/adapters");
+    let (patch, guide) = (folder.join("a-small-one.patch"), folder.join("a-small-one.md"));
+    let check = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(repository()).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    let [patch, guide] = [patch, guide].map(|file| std::fs::read_to_string(file).unwrap());
+    let added: Vec<&str> = patch.lines().filter_map(|line| line.strip_prefix('+')).collect();
+    let added = added.join("\n");
+    let blocks: Vec<&str> = guide.split("```rust\n").skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 7);
+    for block in blocks {
+        assert!(added.contains(block), "the patch does not hold:\n{block}");
+    }
+}

@@ -80,9 +80,11 @@ impl Reader {
             assert!(copied.expect("cp can be run").success());
         }
         // The examples' sandbox listens at a port of its own here.
-        let file = reader.folder.join("manifests/examples/connections.yaml");
-        let text = std::fs::read_to_string(&file).expect("readable");
-        std::fs::write(&file, text.replace("http://127.0.0.1:8085", &reader.systems)).expect("writable");
+        for file in ["connections.yaml", "for-many.yaml"] {
+            let file = reader.folder.join("manifests/examples").join(file);
+            let text = std::fs::read_to_string(&file).expect("readable");
+            std::fs::write(&file, text.replace("http://127.0.0.1:8085", &reader.systems)).expect("writable");
+        }
         reader
     }
 

@@ -167,6 +167,10 @@ impl Front {
     }
 
     /// This happens to the next such request.
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "smtp")),
+        allow(clippy::infallible_destructuring_match, reason = "the lean build has one kind of proxy")
+    )]
     pub fn on(&self, on: On, fault: Fault) {
         let proxy = match &self.proxy {
             Proxy::Http(proxy) => proxy,
@@ -223,16 +227,24 @@ impl Front {
         }
     }
 
+    fn http(&self) -> Option<&FaultProxy> {
+        match &self.proxy {
+            Proxy::Http(proxy) => Some(proxy),
+            #[cfg(any(feature = "nats", feature = "smtp"))]
+            _ => None,
+        }
+    }
+
     /// From now on this is answered to all such requests, until [`Front::heal`].
     pub fn always(&self, meets: impl Fn(&Asked) -> bool + Send + Sync + 'static, answer: Answer) {
-        if let Proxy::Http(proxy) = &self.proxy {
+        if let Some(proxy) = self.http() {
             proxy.on(When::any().that(meets), Then::Answer(answer));
         }
     }
 
     /// What was answered until now is what [`Fault::Stale`] answers, whatever is answered meanwhile.
     pub fn keep_what_was_said(&self) {
-        if let Proxy::Http(proxy) = &self.proxy {
+        if let Some(proxy) = self.http() {
             proxy.remember_no_more();
         }
     }
