@@ -2,7 +2,10 @@
 //! around it is not.
 
 use super::*;
+use crate::lease;
+use crate::telemetry::Metrics;
 use futures::{StreamExt as _, stream};
+use kube::{Client, Config};
 use std::collections::BTreeMap;
 
 fn context() -> Arc<Context> {
@@ -14,6 +17,7 @@ fn context() -> Arc<Context> {
     let (closures, playbooks, connected) =
         (Writer::<Unfinished>::default(), Writer::<ClosurePlaybook>::default(), Writer::<SystemConnection>::default());
     Arc::new(Context {
+        shard: Shard::WHOLE,
         client: client(),
         closures: closures.as_reader(),
         siblings: Arc::default(),
@@ -22,13 +26,14 @@ fn context() -> Arc<Context> {
         connections: Arc::new(Connections::new(client(), connected.as_reader(), false)),
         fence: lease::Fence::for_tests(Duration::from_secs(60)),
         metrics: Metrics::new(),
-        tally: tally::Tally::new(Metrics::new()),
+        tally: tally::Tally::new(Metrics::new(), Shard::WHOLE),
         events: Events::start(client(), "test").0,
         wake: mpsc::unbounded_channel().0,
         tell: mpsc::unbounded_channel().0,
         keys: context::Locks::default(),
         room: context::Room::default(),
         memory: Mutex::default(),
+        tasks: context::Tasks::default(),
     })
 }
 
