@@ -74,6 +74,8 @@ mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
+#[path = "cluster/shards.rs"]
+mod shards;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
