@@ -9,11 +9,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ struct Inner {
     /// Shards whose caches are not complete.
     filling: AtomicUsize,
     takes_part: AtomicBool,
+    hindered: Mutex<Option<String>>,
 }
 
 impl Default for Health {
@@ -54,6 +56,7 @@ impl Health {
             begun: AtomicBool::new(false),
             filling: AtomicUsize::new(0),
             takes_part: AtomicBool::new(false),
+            hindered: Mutex::default(),
         };
         Health { inner: Arc::new(inner) }
     }
@@ -81,6 +84,11 @@ impl Health {
         self.inner.takes_part.store(takes_part, Ordering::Relaxed);
     }
 
+    /// Why it can do nothing though it takes part, in a sentence; none where it can.
+    pub fn set_hindered(&self, why: Option<String>) {
+        *self.inner.hindered.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     /// Whether the process should live on.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -89,11 +97,14 @@ impl Health {
     }
 
     /// Why it is not ready, if it is not.
-    fn missing(&self) -> Option<&'static str> {
+    fn missing(&self) -> Option<Cow<'static, str>> {
+        if let Some(why) = &*self.inner.hindered.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(format!("{why}\n").into());
+        }
         if !self.inner.begun.load(Ordering::Relaxed) || self.inner.filling.load(Ordering::Relaxed) > 0 {
-            Some("the caches are not complete\n")
+            Some("the caches are not complete\n".into())
         } else if !self.inner.takes_part.load(Ordering::Relaxed) {
-            Some("neither leading nor standing by\n")
+            Some("neither leading nor standing by\n".into())
         } else {
             None
         }
@@ -141,7 +152,7 @@ async fn livez(State(health): State<Health>) -> impl IntoResponse {
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     match health.missing() {
-        None => (StatusCode::OK, "ok\n"),
+        None => (StatusCode::OK, "ok\n".into()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing),
     }
 }

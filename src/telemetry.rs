@@ -75,6 +75,8 @@ pub struct Metrics {
     led: Gauge,
     shards: Gauge,
     other_layout: Gauge,
+    schema_outdated: Gauge,
+    schema_newer: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -115,6 +117,8 @@ impl Metrics {
             led: Gauge::default(),
             shards: Gauge::default(),
             other_layout: Gauge::default(),
+            schema_outdated: Gauge::default(),
+            schema_newer: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics.begin_at_zero();
@@ -150,6 +154,16 @@ impl Metrics {
             "shards_disagree",
             "Whether this replica waits for others that divide the namespaces otherwise",
             self.other_layout.clone(),
+        );
+        registry.register(
+            "schema_outdated",
+            "Whether the cluster's definitions lack what this version needs",
+            self.schema_outdated.clone(),
+        );
+        registry.register(
+            "schema_newer",
+            "Whether the cluster's definitions have what this version does not know",
+            self.schema_newer.clone(),
         );
         registry.register_collector(Box::new(self.looked.clone()));
         registry
@@ -221,6 +235,12 @@ impl Metrics {
     /// A status write was refused as stale.
     pub fn status_conflict(&self) {
         self.conflicts.inc();
+    }
+
+    /// The cluster's definitions are older than this program, or newer.
+    pub fn set_schema(&self, outdated: bool, newer: bool) {
+        self.schema_outdated.set(i64::from(outdated));
+        self.schema_newer.set(i64::from(newer));
     }
 
     /// This replica leads so many shards.

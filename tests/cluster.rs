@@ -25,6 +25,8 @@ mod clean;
 mod contention;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/definitions.rs"]
+mod definitions;
 #[path = "cluster/document.rs"]
 mod document;
 #[path = "cluster/duplicates.rs"]
@@ -82,6 +84,8 @@ mod stage;
 mod support;
 #[path = "cluster/sweep.rs"]
 mod sweep;
+#[path = "cluster/upgrade.rs"]
+mod upgrade;
 #[path = "cluster/waits.rs"]
 mod waits;
 #[path = "cluster/week.rs"]

@@ -3,6 +3,7 @@
 use super::announce::Telling;
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
+use super::definitions::Definitions;
 use super::events::Events;
 use super::tally::Tally;
 use crate::drive::Remembered;
@@ -31,6 +32,8 @@ pub struct Context {
     pub shard: Shard,
     /// For objects. Retries nothing by itself.
     pub client: Client,
+    /// The cluster's definitions of the kinds.
+    pub definitions: Arc<Definitions>,
     /// Unfinished closures, slim.
     pub closures: Store<Unfinished>,
     /// The same by closure key, to tell the oldest of duplicates.

@@ -58,6 +58,7 @@ pub(super) async fn lead(led: Led<'_>, stop: impl Future<Output = ()>) -> Result
     let context = Arc::new(Context {
         shard,
         client: client.clone(),
+        definitions: replica.definitions.clone(),
         closures: closures.as_reader(),
         siblings: Arc::default(),
         holds: Arc::default(),
@@ -132,7 +133,7 @@ async fn work(
         let pass = |reference| reconcile(reference, context.clone(), stopping.clone());
         agenda::keep(futures::stream::select(changed, woken), pass).await;
     };
-    let ticking = future::join(watches::tick(context), tally::keep(context, namespace));
+    let ticking = future::join3(watches::tick(context), watches::definitions(context), tally::keep(context, namespace));
     let telling = announce::keep(context, told);
     let feeding = async {
         // What is judged before that would seem to lack its playbook.

@@ -15,9 +15,11 @@ pub mod announce;
 pub mod cache;
 pub mod connections;
 pub mod context;
+pub mod definitions;
 pub mod draft;
 pub mod events;
 mod feeds;
+mod foreign;
 mod lead;
 pub mod packets;
 pub mod pass;
@@ -34,9 +36,11 @@ use crate::lease::{self, Lost};
 use crate::settings::Operator;
 use crate::telemetry::Metrics;
 use cache::{Holding, Unfinished};
+use definitions::Definitions;
 use futures::FutureExt as _;
 use kube::{Api, Client, Config, Resource};
 use replica::Replica;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
 
@@ -65,6 +69,9 @@ pub enum Error {
     /// The kinds are not installed.
     #[error("the kind {0} is not installed or may not be read: apply crds/ and the operator's role, then start again")]
     NotInstalled(&'static str, #[source] kube::Error),
+    /// The definitions of the kinds may not be read.
+    #[error("the definitions of the kinds cannot be read: apply the operator's role, then start again")]
+    Definitions(#[source] kube::Error),
     /// The address for metrics and probes cannot be had.
     #[error("the metrics address cannot be used")]
     Bind(#[source] std::io::Error),
@@ -89,7 +96,10 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let (end_serving, serving) = serve_health(&settings, &health, &metrics).await?;
     let lease_namespace = settings.lease_namespace.name().unwrap_or(&config.default_namespace).to_owned();
+    let definitions = Arc::new(Definitions::new(client.clone(), health.clone(), metrics.clone()));
+    definitions.look().await.map_err(Error::Definitions)?;
     let replica = Replica {
+        definitions,
         identity: settings.identity(),
         leases: lease::client(&config).map_err(Error::Client)?,
         lease_namespace,
@@ -98,11 +108,15 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
         health: health.clone(),
         metrics: metrics.clone(),
     };
+    let looking = replica.definitions.clone();
     metrics.set_shards(replica.settings.shards.count());
     health.set_begun();
     health.set_takes_part(true);
     let beating = beat(health);
-    let outcome = replica.run(stop.shared()).await;
+    let outcome = tokio::select! {
+        outcome = replica.run(stop.shared()) => outcome,
+        () = looking.keep() => Ok(()),
+    };
     metrics.set_led(0);
     beating.abort();
     end_serving();

@@ -1,6 +1,7 @@
 //! Playbooks: parsed once per generation, resolved to connections at each pass, and told whether they can be used.
 
 use super::connections::{Connections, Usable};
+use super::context::Context;
 use crate::api::conditions::{self, Stamp, Truth};
 use crate::api::parse::{self, Backoff, Playbook};
 use crate::api::system_connection::Role;
@@ -9,7 +10,6 @@ use crate::closure::ids::System;
 use crate::closure::ledger::PlaybookVersion;
 use crate::closure::reason::Reason;
 use crate::closure::trace;
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -129,17 +129,14 @@ impl Playbooks {
     ///
     /// # Errors
     /// Where the API server does not take the status.
-    pub async fn judge(
-        &self,
-        client: &kube::Client,
-        object: &ClosurePlaybook,
-        connections: &Connections,
-        now: Timestamp,
-    ) -> Result<(), kube::Error> {
+    pub async fn judge(&self, context: &Context, object: &ClosurePlaybook) -> Result<(), kube::Error> {
+        let Context { client, connections, definitions, .. } = context;
+        let now = context.now();
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let verdict = match self.parse(object) {
-            Err(why) => Err((Reason::PlaybookInvalid, format!("{why}."))),
-            Ok((playbook, _)) => System::ALL
+        let verdict = match (definitions.outdated(), self.parse(object)) {
+            (Some(why), _) => Err((Reason::SchemaOutdated, why)),
+            (None, Err(why)) => Err((Reason::PlaybookInvalid, format!("{why}."))),
+            (None, Ok((playbook, _))) => System::ALL
                 .into_iter()
                 .try_for_each(|system| connections.allows(&namespace, playbook.connection(system), system, &playbook))
                 .and_then(|()| match &playbook.follow_up {

@@ -12,6 +12,7 @@
 //! these is of one shard alone. What it leads beside that one it stops cleanly and gives back; what it lost lapses.
 
 use super::Error;
+use super::definitions::Definitions;
 use super::events::Events;
 use super::feeds::Desks;
 use super::lead::{Led, lead};
@@ -40,6 +41,8 @@ pub(super) struct Replica {
     pub(super) leases: Client,
     /// Where they are.
     pub(super) lease_namespace: String,
+    /// The cluster's definitions.
+    pub(super) definitions: Arc<Definitions>,
     /// A name that no other process has.
     pub(super) identity: String,
     /// What the probes are told.

@@ -19,6 +19,11 @@ fn context() -> Arc<Context> {
     Arc::new(Context {
         shard: Shard::WHOLE,
         client: client(),
+        definitions: Arc::new(super::super::definitions::Definitions::new(
+            client(),
+            crate::health::Health::new(),
+            Metrics::new(),
+        )),
         closures: closures.as_reader(),
         siblings: Arc::default(),
         holds: Arc::default(),

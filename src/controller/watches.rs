@@ -251,7 +251,7 @@ async fn judge_all(context: &Context, playbooks: &[Arc<ClosurePlaybook>]) {
 }
 
 async fn judge(context: &Context, playbook: &ClosurePlaybook) {
-    let judged = context.playbooks.judge(&context.client, playbook, &context.connections, context.now()).await;
+    let judged = context.playbooks.judge(context, playbook).await;
     match judged {
         Ok(()) => {}
         // Changed in between: the watch brings the new one.
@@ -345,6 +345,18 @@ fn probe(context: &Arc<Context>, connection: &SystemConnection) {
 pub(super) fn probe_soon(context: &Arc<Context>, namespace: &str, name: &str) {
     if let Some(connection) = context.connections.refused_credentials(namespace, name) {
         probe(context, &connection);
+    }
+}
+
+/// The cluster's definitions have changed: every playbook is judged again, and every closure is looked at.
+pub(super) async fn definitions(context: &Arc<Context>) {
+    let mut changes = context.definitions.changes();
+    while changes.changed().await.is_ok() {
+        judge_all(context, &context.playbooks.all()).await;
+        for object in context.closures.state() {
+            // The receiver lives as long as the controller.
+            let _ = context.wake.send(ObjectRef::from_obj(&*object));
+        }
     }
 }
 

@@ -108,7 +108,10 @@ async fn two_replicas_share_the_work_and_each_closure_is_closed_once() {
     for stage in &stages {
         let told = |operator: &Operator| {
             let log = operator.read_log();
-            log.lines().filter(|line| line.contains(&stage.namespace)).collect::<Vec<_>>().join("\n")
+            log.lines()
+                .filter(|line| line.contains(&stage.namespace) || line.contains("renew"))
+                .collect::<Vec<_>>()
+                .join("\n")
         };
         let requests = stage.requests();
         assert_eq!(requests.len(), REQUESTS, "{}: {requests:#?}\n{}\n{}", stage.namespace, told(&a), told(&b));

@@ -187,6 +187,9 @@ impl Feeds {
             let message = "The feed is suspended; no event is taken.".to_owned();
             return Verdict { truth, reason: Reason::Suspended, message };
         }
+        if let Some(why) = self.context.definitions.outdated() {
+            return Verdict::not(Reason::SchemaOutdated, why);
+        }
         let namespace = feed.namespace().unwrap_or_default();
         let allowed =
             self.context.playbooks.rules(&namespace, &feed.spec.playbook_ref.name).and_then(|(playbook, _)| {
