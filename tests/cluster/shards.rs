@@ -196,6 +196,36 @@ async fn another_number_of_shards_acts_when_the_replicas_of_the_last_one_have_en
     }
 }
 
+/// Losing the Lease of one shard ends the process: the one it lost is somebody else's from then on, and the other is given back.
+#[tokio::test]
+async fn who_loses_one_shard_writes_nothing_of_it_and_ends() {
+    let plane = own_plane(&[]).await;
+    let stage = Stage::with("team-0", Setup { plane: Some(plane), ..Setup::default() }).await;
+    let operator = launch(plane, "2");
+    let stages = [stage];
+    until_held(&stages, &[2]).await;
+    let [stage] = &stages;
+    stage.settled_in().await;
+    let lost = Shard::of("team-0", "2".parse().unwrap()).index();
+    let fault = stage.fault(json!({"match": {"role": "checklist", "method": "GET"}, "action": "hold"}));
+    stage.start().await;
+    stage.holds(&fault, 1).await;
+    let taken = r#"{"spec":{"holderIdentity":"somebody"}}"#;
+    let lease = |index: u16| format!("lease/releaseclosure-operator-shard-{index}");
+    plane.kubectl(&["-n", "default", "patch", &lease(lost), "--type=merge", "-p", taken]);
+    let start = Instant::now();
+    while operator.is_alive() {
+        assert!(start.elapsed() < PATIENCE, "it goes on:\n{}", operator.read_log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stage.sandbox().remove_fault(&fault);
+    assert!(operator.logged("leadership ended; nothing is written any more"), "{}", operator.read_log());
+    assert_eq!(stage.writes().values().sum::<usize>(), 0, "{:?}", stage.writes());
+    let holder =
+        |index: u16| plane.kubectl(&["-n", "default", "get", &lease(index), "-o", "jsonpath={.spec.holderIdentity}"]);
+    assert_eq!((holder(lost), holder(1 - lost)), ("somebody".to_owned(), String::new()));
+}
+
 /// What the component grants is what shards need: each Lease by its name.
 #[tokio::test]
 async fn the_rights_on_leases_are_those_that_shards_use() {
