@@ -9,11 +9,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -32,8 +33,11 @@ struct Inner {
     began: Instant,
     /// Milliseconds from `began` to the last sign of life.
     beat: AtomicU64,
-    caches_complete: AtomicBool,
+    begun: AtomicBool,
+    /// Shards whose caches are not complete.
+    filling: AtomicUsize,
     takes_part: AtomicBool,
+    hindered: Mutex<Option<String>>,
 }
 
 impl Default for Health {
@@ -49,8 +53,10 @@ impl Health {
         let inner = Inner {
             began: Instant::now(),
             beat: AtomicU64::new(0),
-            caches_complete: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            filling: AtomicUsize::new(0),
             takes_part: AtomicBool::new(false),
+            hindered: Mutex::default(),
         };
         Health { inner: Arc::new(inner) }
     }
@@ -61,14 +67,26 @@ impl Health {
         self.inner.beat.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// The caches are complete, or are being built again.
-    pub fn set_caches_complete(&self, complete: bool) {
-        self.inner.caches_complete.store(complete, Ordering::Relaxed);
+    /// What has to be known before anything can be done is known.
+    pub fn set_begun(&self) {
+        self.inner.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// The caches of a shard are being filled, until what this gives back is told otherwise or dropped.
+    #[must_use = "the caches count as complete when this is dropped"]
+    pub fn fill(&self) -> Filling {
+        self.inner.filling.fetch_add(1, Ordering::Relaxed);
+        Filling { inner: self.inner.clone(), complete: false }
     }
 
     /// This replica leads or stands by, or does not.
     pub fn set_takes_part(&self, takes_part: bool) {
         self.inner.takes_part.store(takes_part, Ordering::Relaxed);
+    }
+
+    /// Why it can do nothing though it takes part, in a sentence; none where it can.
+    pub fn set_hindered(&self, why: Option<String>) {
+        *self.inner.hindered.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Whether the process should live on.
@@ -79,14 +97,39 @@ impl Health {
     }
 
     /// Why it is not ready, if it is not.
-    fn missing(&self) -> Option<&'static str> {
-        if !self.inner.caches_complete.load(Ordering::Relaxed) {
-            Some("the caches are not complete\n")
+    fn missing(&self) -> Option<Cow<'static, str>> {
+        if let Some(why) = &*self.inner.hindered.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(format!("{why}\n").into());
+        }
+        if !self.inner.begun.load(Ordering::Relaxed) || self.inner.filling.load(Ordering::Relaxed) > 0 {
+            Some("the caches are not complete\n".into())
         } else if !self.inner.takes_part.load(Ordering::Relaxed) {
-            Some("neither leading nor standing by\n")
+            Some("neither leading nor standing by\n".into())
         } else {
             None
         }
+    }
+}
+
+/// Caches that are being filled.
+#[derive(Debug)]
+pub struct Filling {
+    inner: Arc<Inner>,
+    complete: bool,
+}
+
+impl Filling {
+    /// They are complete. What they miss later, while a watch begins again, does not count.
+    pub fn complete(&mut self) {
+        if !std::mem::replace(&mut self.complete, true) {
+            self.inner.filling.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.complete();
     }
 }
 
@@ -109,7 +152,7 @@ async fn livez(State(health): State<Health>) -> impl IntoResponse {
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     match health.missing() {
-        None => (StatusCode::OK, "ok\n"),
+        None => (StatusCode::OK, "ok\n".into()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing),
     }
 }
@@ -164,9 +207,14 @@ mod tests {
         }));
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
-        health.set_caches_complete(true);
+        health.set_begun();
         assert!(get(address, "/readyz").await.contains("neither leading nor standing by"));
         health.set_takes_part(true);
+        let (mut one, other) = (health.fill(), health.fill());
+        one.complete();
+        one.complete();
+        assert!(get(address, "/readyz").await.contains("the caches are not complete"));
+        drop(other);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let reply = get(address, "/metrics").await;
         assert!(reply.contains("application/openmetrics-text") && reply.contains("releaseclosure_leader 0"), "{reply}");

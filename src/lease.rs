@@ -1,4 +1,6 @@
-//! One active replica, by a `coordination.k8s.io` Lease.
+//! One active replica, by a `coordination.k8s.io` Lease: in reading order [`candidate`](Lease::acquire) stands by and takes it,
+//! `keeper` renews it, [`Fence`] is what writers ask. [`Members`] and [`Seats`] are for a lease that several replicas hold together,
+//! and for sharing others out among them; [`crate::controller`] has the whole of that.
 //!
 //! **Guarantees.** While [`Fence::valid_for`] says more than zero, no other replica that keeps these rules leads:
 //! 1. every write of the record carries the resourceVersion it is based on, so nobody overwrites a record unseen;
@@ -15,25 +17,30 @@
 //! write needs a term that outlives its whole timeout ([`Fence::secure`]), and why every write to a system carries the
 //! strongest precondition that the system has.
 
-use futures::StreamExt as _;
-use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease as Record, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams, WatchEvent, WatchParams};
+use k8s_openapi::api::coordination::v1::Lease as Record;
+use kube::api::Api;
 use kube::{Client, Config};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 
+mod candidate;
+mod fence;
 mod keeper;
+mod members;
+mod seats;
+#[cfg(test)]
+mod sharing_tests;
 #[cfg(test)]
 mod tests;
 
+pub use fence::Fence;
 use keeper::Keeper;
+pub use members::Members;
+use seats::Seat;
+pub use seats::Seats;
 
 /// Time since some fixed moment; never goes back. An argument, so that tests bring their own.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -117,13 +124,10 @@ pub struct Lease {
     identity: String,
     timing: Timing,
     clock: Clock,
-}
-
-/// What a standing-by replica has seen: the record at this version (none: no record) since this moment.
-struct Seen {
-    version: Option<String>,
-    since: Duration,
-    duration: Duration,
+    /// Where it is held by several together, under one identity.
+    members: Option<Arc<Members>>,
+    /// Where it is one of several that replicas share out.
+    seats: Option<Arc<Seats>>,
 }
 
 /// Why a term ended.
@@ -160,7 +164,22 @@ impl Lease {
             identity,
             timing: Timing::default(),
             clock: boottime(),
+            members: None,
+            seats: None,
         }
+    }
+
+    /// The same, held together with everybody who has the same `identity`: each renews it, and it is given up when the last
+    /// of them leaves. Whoever has another identity waits until none of them has renewed it for its duration.
+    #[must_use]
+    pub fn together(self, members: Arc<Members>) -> Lease {
+        Lease { members: Some(members), ..self }
+    }
+
+    /// The same, taken when it is due to this replica.
+    #[must_use]
+    pub fn shared_out(self, seats: Arc<Seats>) -> Lease {
+        Lease { seats: Some(seats), ..self }
     }
 
     /// The same with another clock and another timing.
@@ -168,131 +187,6 @@ impl Lease {
     pub fn with(self, timing: Timing, clock: Clock) -> Lease {
         Lease { timing, clock, ..self }
     }
-
-    /// Stands by until this replica leads, then keeps renewing in the background. `standing_by` is called with the
-    /// holder whenever that is another one than before. Dropping the future gives the candidacy up.
-    ///
-    /// **Errors** are logged and tried again: an API server that is away, or a missing right, is waited for.
-    pub async fn acquire(self, mut standing_by: impl FnMut(&str)) -> Leadership {
-        let mut seen: Option<Seen> = None;
-        let mut holder: Option<String> = None;
-        loop {
-            match timeout(self.timing.call_timeout * 2, self.take(&mut seen)).await {
-                Ok(Ok(Attempt::Taken(record, sent))) => {
-                    info!(lease = self.name, identity = self.identity, "leading");
-                    return Leadership::start(self, *record, sent);
-                }
-                Ok(Ok(Attempt::HeldBy(other))) if holder.as_ref() != Some(&other) => {
-                    info!(lease = self.name, holder = other, "standing by");
-                    standing_by(&other);
-                    holder = Some(other);
-                }
-                Ok(Ok(Attempt::HeldBy(_) | Attempt::Raced)) => {}
-                Ok(Err(error)) => warn!(lease = self.name, %error, "cannot take the lease; trying again"),
-                Err(_) => warn!(lease = self.name, "the API server does not answer; trying again"),
-            }
-            // Not at once, in case the API server says no again and again.
-            sleep(self.timing.retry_every / 4).await;
-            self.rest(seen.as_ref()).await;
-        }
-    }
-
-    /// Until the next look: until the record changes, which is how a hand-over is seen at once, or has no time left. Where
-    /// changes cannot be watched, the usual time, jittered.
-    async fn rest(&self, seen: Option<&Seen>) {
-        let left = |seen: &Seen| (seen.since + seen.duration).saturating_sub((self.clock)());
-        let usual = self.timing.poll_every.mul_f64(0.75 + fastrand::f64() / 2.0);
-        let begun = (self.clock)();
-        if let Some((seen, version)) = seen.and_then(|seen| Some((seen, seen.version.as_ref()?)))
-            && let Ok(true) | Err(_) = timeout(left(seen), self.changes_after(version)).await
-        {
-            return;
-        }
-        let rested = (self.clock)().saturating_sub(begun);
-        sleep(usual.saturating_sub(rested).min(seen.map_or(usual, left))).await;
-    }
-
-    /// Resolves when the record is another one than this; with false where that cannot be watched.
-    async fn changes_after(&self, version: &str) -> bool {
-        let only = WatchParams::default().fields(&format!("metadata.name={}", self.name));
-        let Ok(events) = self.api.watch(&only.disable_bookmarks(), version).await else { return false };
-        let first = pin!(events).next().await;
-        matches!(first, Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_))))
-    }
-
-    /// One try, at most two calls.
-    async fn take(&self, seen: &mut Option<Seen>) -> Result<Attempt, kube::Error> {
-        let asked = (self.clock)();
-        let current = self.api.get_opt(&self.name).await?;
-        let answered = (self.clock)();
-        let version = current.as_ref().and_then(|record| record.metadata.resource_version.clone());
-        let holder = current.as_ref().and_then(holder);
-        let free = match (&current, &holder, &*seen) {
-            (None, _, None) => true,
-            (Some(_), None, _) => true,
-            // A reply of ours was lost; the record is ours all the same.
-            (Some(_), Some(holder), _) if *holder == self.identity => true,
-            // Unchanged from the end of the first look to the beginning of this one.
-            (_, _, Some(seen)) => seen.version == version && asked >= seen.since + seen.duration,
-            (Some(_), Some(_), None) => false,
-        };
-        if !free {
-            if seen.as_ref().is_none_or(|seen| seen.version != version) {
-                let duration = match &current {
-                    Some(record) => duration_of(record).unwrap_or(self.timing.duration),
-                    None => seen.as_ref().map_or(self.timing.duration, |seen| seen.duration),
-                };
-                *seen = Some(Seen { version, since: answered, duration });
-            }
-            return Ok(Attempt::HeldBy(holder.unwrap_or_default()));
-        }
-        let wanted = self.claim(current.as_ref());
-        let sent = (self.clock)();
-        let written = match current {
-            Some(_) => self.api.replace(&self.name, &PostParams::default(), &wanted).await,
-            None => self.api.create(&PostParams::default(), &wanted).await,
-        };
-        match written {
-            Ok(record) => Ok(Attempt::Taken(Box::new(record), sent)),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(Attempt::Raced),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The record as it shall be: ours from now on, everything else as it was read.
-    fn claim(&self, current: Option<&Record>) -> Record {
-        let now = MicroTime(Timestamp::now());
-        let mut record = current.cloned().unwrap_or_else(|| Record {
-            metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-            spec: None,
-        });
-        let spec = record.spec.get_or_insert_with(LeaseSpec::default);
-        if spec.holder_identity.as_ref() != Some(&self.identity) {
-            spec.lease_transitions = Some(spec.lease_transitions.map_or(0, |count| count.saturating_add(1)));
-            spec.acquire_time = Some(now.clone());
-        }
-        spec.holder_identity = Some(self.identity.clone());
-        spec.lease_duration_seconds = i32::try_from(self.timing.duration.as_secs()).ok();
-        spec.renew_time = Some(now);
-        record
-    }
-}
-
-enum Attempt {
-    Taken(Box<Record>, Duration),
-    HeldBy(String),
-    Raced,
-}
-
-fn holder(record: &Record) -> Option<String> {
-    record.spec.as_ref()?.holder_identity.clone().filter(|holder| !holder.is_empty())
-}
-
-/// What the holder promised, which may be another version of this program. At least a second, at most an hour: a record
-/// that promises nonsense shall not hold everybody up for ever.
-fn duration_of(record: &Record) -> Option<Duration> {
-    let seconds = record.spec.as_ref()?.lease_duration_seconds?;
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(1).clamp(1, 3600)))
 }
 
 /// The lease, held. Dropping it stops the renewing; the term then lapses by itself.
@@ -300,18 +194,20 @@ pub struct Leadership {
     fence: Fence,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+    /// Counted until the lease is given back.
+    _seat: Option<Seat>,
 }
 
 impl Leadership {
-    fn start(lease: Lease, record: Record, sent: Duration) -> Leadership {
+    fn start(lease: Lease, record: Record, sent: Duration, seat: Option<Seat>) -> Leadership {
         let deadline = sent + lease.timing.duration;
         let (term, follow) = watch::channel(Term::Until(deadline));
         let (ask, asked) = watch::channel(Duration::ZERO);
         let (stop, stopped) = oneshot::channel();
-        let fence = Fence { term: follow, ask: Arc::new(ask), timing: lease.timing, clock: lease.clock.clone() };
+        let fence = Fence::new(follow, Arc::new(ask), lease.timing, lease.clock.clone());
         let keeper = Keeper { lease, record, unsure: false, term, asked };
         let task = tokio::spawn(keeper.keep(sent, stopped));
-        Leadership { fence, stop: Some(stop), task }
+        Leadership { fence, stop: Some(stop), task, _seat: seat }
     }
 
     /// The fence for everything that writes.
@@ -341,75 +237,5 @@ impl Leadership {
 impl Drop for Leadership {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// What a writer asks before each write. Cheap to clone and to ask.
-#[derive(Clone)]
-pub struct Fence {
-    term: watch::Receiver<Term>,
-    ask: Arc<watch::Sender<Duration>>,
-    timing: Timing,
-    clock: Clock,
-}
-
-impl Fence {
-    /// How long this replica leads for certain, without another renewal. Zero: not any more.
-    #[must_use]
-    pub fn valid_for(&self) -> Duration {
-        match &*self.term.borrow() {
-            Term::Until(deadline) => deadline.saturating_sub((self.clock)()),
-            Term::Ended(_) => Duration::ZERO,
-        }
-    }
-
-    /// Whether the term outlives a write that may take as long as `needed`.
-    #[must_use]
-    pub fn outlasts(&self, needed: Duration) -> bool {
-        self.valid_for() > needed
-    }
-
-    /// The same, but has the lease renewed out of turn where the term is too short, and waits for that: with a term of
-    /// 15 s renewed every 10 s, a write that may take 10 s would otherwise be held up half of the time.
-    ///
-    /// False at once where `needed` is no shorter than a whole term; false after one call's time where the API server
-    /// does not answer. Many callers at once make one renewal.
-    pub async fn secure(&self, needed: Duration) -> bool {
-        if self.outlasts(needed) || needed >= self.timing.duration {
-            return self.outlasts(needed);
-        }
-        let wanted = (self.clock)() + needed;
-        self.ask.send_if_modified(|asked| {
-            let more = wanted > *asked;
-            *asked = wanted.max(*asked);
-            more
-        });
-        let mut term = self.term.clone();
-        let enough = term.wait_for(|term| match term {
-            Term::Until(deadline) => *deadline > wanted,
-            Term::Ended(_) => true,
-        });
-        // Whatever came of it, the term itself has the last word.
-        let _ = timeout(self.timing.call_timeout, enough).await;
-        self.outlasts(needed)
-    }
-
-    /// Resolves when the term is over.
-    pub async fn ended(&self) -> Lost {
-        let mut term = self.term.clone();
-        match term.wait_for(|term| matches!(term, Term::Ended(_))).await.as_deref() {
-            Ok(Term::Ended(lost)) => lost.clone(),
-            // The renewing task is gone, and with it the only one who could go on.
-            Ok(Term::Until(_)) | Err(_) => Lost::Lapsed,
-        }
-    }
-
-    /// A fence that holds for so long, for the unit tests of this crate alone.
-    #[cfg(test)]
-    #[allow(dead_code, reason = "for the tests of other modules")]
-    pub(crate) fn for_tests(valid_for: Duration) -> Fence {
-        let clock = boottime();
-        let (_, term) = watch::channel(Term::Until(clock() + valid_for));
-        Fence { term, ask: Arc::new(watch::channel(Duration::ZERO).0), timing: Timing::default(), clock }
     }
 }

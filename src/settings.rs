@@ -4,6 +4,7 @@
 //! plugin as well, with the same subcommands.
 
 use crate::closure::ledger::Handoff;
+use crate::shards::Shards;
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -79,6 +80,10 @@ pub struct Operator {
         hide_default_value = true
     )]
     pub cluster_resource_namespace: Namespace,
+    /// How many shards the namespaces are divided into, 1 to 64. Each has a Lease of its own, named <lease name>-shard-<i>, and
+    /// the replicas share them out. Replicas with another number wait until those with this one have ended.
+    #[arg(long, env = "RELEASECLOSURE_SHARDS", default_value = "1")]
+    pub shards: Shards,
     /// Address that serves /metrics, /livez and /readyz; 0 turns it off.
     #[arg(long, env = "RELEASECLOSURE_METRICS_BIND_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_bind_address: Bind,

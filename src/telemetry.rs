@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, PoisonError};
@@ -71,6 +72,11 @@ pub struct Metrics {
     status_writes: Counter,
     conflicts: Counter,
     leader: Gauge,
+    led: Gauge,
+    shards: Gauge,
+    other_layout: Gauge,
+    schema_outdated: Gauge,
+    schema_newer: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -108,6 +114,11 @@ impl Metrics {
             status_writes: Counter::default(),
             conflicts: Counter::default(),
             leader: Gauge::default(),
+            led: Gauge::default(),
+            shards: Gauge::default(),
+            other_layout: Gauge::default(),
+            schema_outdated: Gauge::default(),
+            schema_newer: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics.begin_at_zero();
@@ -136,7 +147,24 @@ impl Metrics {
         );
         registry.register("status_writes", "Status writes to the API server", self.status_writes.clone());
         registry.register("status_conflicts", "Status writes refused as stale", self.conflicts.clone());
-        registry.register("leader", "Whether this replica leads", self.leader.clone());
+        registry.register("leader", "Whether this replica leads a shard", self.leader.clone());
+        registry.register("shards", "Shards that the namespaces are divided into", self.shards.clone());
+        registry.register("shards_led", "Shards that this replica leads", self.led.clone());
+        registry.register(
+            "shards_disagree",
+            "Whether this replica waits for others that divide the namespaces otherwise",
+            self.other_layout.clone(),
+        );
+        registry.register(
+            "schema_outdated",
+            "Whether the cluster's definitions lack what this version needs",
+            self.schema_outdated.clone(),
+        );
+        registry.register(
+            "schema_newer",
+            "Whether the cluster's definitions have what this version does not know",
+            self.schema_newer.clone(),
+        );
         registry.register_collector(Box::new(self.looked.clone()));
         registry
     }
@@ -160,14 +188,14 @@ impl Metrics {
         }
     }
 
-    /// The figures are these, from now on; none before they are counted.
-    pub fn set_figures(&self, figures: Option<Figures>) {
-        *self.looked.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    /// The figures of a shard are these, from now on; none before they are counted.
+    pub fn set_figures(&self, shard: u16, figures: Option<Figures>) {
+        put(&mut self.looked.figures.lock().unwrap_or_else(PoisonError::into_inner), shard, figures);
     }
 
-    /// Whom to ask at each scrape how it stands.
-    pub fn set_watch(&self, watch: Option<Arc<dyn Watch>>) {
-        *self.looked.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    /// Whom to ask at each scrape how it stands with a shard.
+    pub fn set_watch(&self, shard: u16, watch: Option<Arc<dyn Watch>>) {
+        put(&mut self.looked.watch.lock().unwrap_or_else(PoisonError::into_inner), shard, watch);
     }
 
     /// A closure went on that had waited for so long.
@@ -209,9 +237,26 @@ impl Metrics {
         self.conflicts.inc();
     }
 
-    /// This replica leads, or does not.
-    pub fn set_leader(&self, leads: bool) {
-        self.leader.set(i64::from(leads));
+    /// The cluster's definitions are older than this program, or newer.
+    pub fn set_schema(&self, outdated: bool, newer: bool) {
+        self.schema_outdated.set(i64::from(outdated));
+        self.schema_newer.set(i64::from(newer));
+    }
+
+    /// This replica leads so many shards.
+    pub fn set_led(&self, shards: usize) {
+        self.leader.set(i64::from(shards > 0));
+        self.led.set(i64::try_from(shards).unwrap_or(i64::MAX));
+    }
+
+    /// There are so many shards.
+    pub fn set_shards(&self, count: u16) {
+        self.shards.set(i64::from(count));
+    }
+
+    /// Replicas with another number of shards are at work, and this one waits for their end; or not.
+    pub fn set_other_layout(&self, waits: bool) {
+        self.other_layout.set(i64::from(waits));
     }
 
     /// The metrics as OpenMetrics text.
@@ -223,6 +268,13 @@ impl Metrics {
             // Writing to a String does not fail; half an exposition would be worse than none.
             Err(fmt::Error) => String::from("# EOF\n"),
         }
+    }
+}
+
+fn put<T>(all: &mut BTreeMap<u16, T>, shard: u16, value: Option<T>) {
+    match value {
+        Some(value) => drop(all.insert(shard, value)),
+        None => drop(all.remove(&shard)),
     }
 }
 

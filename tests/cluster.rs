@@ -25,6 +25,8 @@ mod clean;
 mod contention;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/definitions.rs"]
+mod definitions;
 #[path = "cluster/document.rs"]
 mod document;
 #[path = "cluster/duplicates.rs"]
@@ -74,6 +76,8 @@ mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
+#[path = "cluster/shards.rs"]
+mod shards;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
@@ -82,6 +86,8 @@ mod support;
 mod sweep;
 #[path = "cluster/tenancy.rs"]
 mod tenancy;
+#[path = "cluster/upgrade.rs"]
+mod upgrade;
 #[path = "cluster/waits.rs"]
 mod waits;
 #[path = "cluster/week.rs"]

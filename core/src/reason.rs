@@ -76,6 +76,8 @@ reasons! {
     // --- waits
     SpecInvalid: "The object cannot be worked on as it is.",
     DuplicateClosure: "An older object of the same closure acts; this one waits.",
+    SchemaOutdated: "The cluster's definitions are older than the operator.",
+    SchemaNewer: "The object has a field that only a newer operator knows.",
     PlaybookNotFound: "The playbook does not exist.",
     PlaybookInvalid: "The playbook cannot be used as it is.",
     ConnectionNotFound: "A connection does not exist.",

@@ -25,6 +25,7 @@ pub mod follow_up_packet;
 mod fuzz_tests;
 pub mod parse;
 pub mod release_closure;
+pub mod schema;
 pub mod system_connection;
 
 pub use acceptance_feed::{AcceptanceFeed, AcceptanceFeedSpec, AcceptanceFeedStatus};

@@ -5,6 +5,7 @@ use crate::api::closure_playbook::{ClosurePlaybookSpec, ClosurePlaybookStatus, C
 use crate::api::cluster_scoped::{ClusterClosurePlaybook, ClusterSystemConnection, NamespaceSelector};
 use crate::api::release_closure::{PlaybookKind, PlaybookRef};
 use crate::api::{ClosurePlaybook, SystemConnection, SystemConnectionSpec, SystemConnectionStatus};
+use crate::shards::Shard;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
@@ -134,13 +135,21 @@ approved!(
 pub struct Tenancy {
     /// None where the operator watches one namespace alone, and reads nothing of the cluster.
     namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
+    shard: Shard,
 }
 
 impl Tenancy {
     /// Namespaces as a watch keeps them; none where the operator watches one namespace alone.
     #[must_use]
-    pub fn new(namespaces: Option<Store<PartialObjectMeta<Namespace>>>) -> Tenancy {
-        Tenancy { namespaces }
+    pub fn new(namespaces: Option<Store<PartialObjectMeta<Namespace>>>, shard: Shard) -> Tenancy {
+        Tenancy { namespaces, shard }
+    }
+
+    /// Whether this shard is the one that probes an object and writes its status: of what is for many namespaces, every shard
+    /// knows and one tells.
+    #[must_use]
+    pub fn tells_of<A: Approved + ?Sized>(&self, object: &A) -> bool {
+        self.shard.holds(object.home())
     }
 
     /// How many lists there are: connections of namespaces; where the cluster is watched also those for many, and the

@@ -367,7 +367,8 @@ impl Connections {
     }
 
     /// The connections whose next probe is due. `needed` says of a namespace whether a closure there is unfinished; of the
-    /// cluster's, which has no name, whether there is one anywhere.
+    /// cluster's, which has no name, whether there is one anywhere. Of one that another shard tells about, only where it
+    /// is left alone here.
     #[must_use]
     pub fn due(&self, needed: impl Fn(&str) -> bool) -> Vec<Arc<Connection>> {
         let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
@@ -379,10 +380,15 @@ impl Connections {
                 let interval = if ready && !needed(object.home()) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
                 let entry = self.entry(object.home(), object.name());
                 let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
-                made.as_ref().is_none_or(|made| {
+                let is_due = |made: &Made| {
                     made.version != version_of(&**object)
                         || made.probed.is_none_or(|probed| probed.elapsed() >= interval)
-                })
+                };
+                if self.tenancy.tells_of(&**object) {
+                    made.as_ref().is_none_or(is_due)
+                } else {
+                    made.as_ref().is_some_and(|made| made.unauthorized && is_due(made))
+                }
             })
             .collect()
     }

@@ -4,19 +4,23 @@ use super::announce::Telling;
 use super::approved::KindName;
 use super::cache::{Hold, Index, Sibling, Unfinished};
 use super::connections::Connections;
+use super::definitions::Definitions;
 use super::events::Events;
 use super::tally::Tally;
 use crate::api::release_closure::PlaybookKind;
 use crate::drive::Remembered;
 use crate::lease::Fence;
+use crate::shards::Shard;
 use crate::telemetry::Metrics;
 use jiff::{Timestamp, Unit};
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
+use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 /// Passes under way at once.
 pub const PASSES_MAX: usize = 48;
@@ -26,8 +30,12 @@ pub const PASSES_PER_PLAYBOOK: usize = 16;
 
 /// What every pass shares.
 pub struct Context {
+    /// The namespaces that this is about. Nothing of any other gets in: the watches leave it out.
+    pub shard: Shard,
     /// For objects. Retries nothing by itself.
     pub client: Client,
+    /// The cluster's definitions of the kinds.
+    pub definitions: Arc<Definitions>,
     /// Unfinished closures, slim.
     pub closures: Store<Unfinished>,
     /// The same by closure key, to tell the oldest of duplicates.
@@ -38,7 +46,7 @@ pub struct Context {
     pub playbooks: super::playbooks::Playbooks,
     /// Connections, with their clients.
     pub connections: Arc<Connections>,
-    /// Whether this replica leads, and for how long.
+    /// Whether this replica leads the shard, and for how long.
     pub fence: Fence,
     /// Counters.
     pub metrics: Metrics,
@@ -56,6 +64,8 @@ pub struct Context {
     pub room: Room,
     /// What is remembered between passes, by uid.
     pub memory: Mutex<HashMap<String, Remembered>>,
+    /// What goes on behind the passes.
+    pub tasks: Tasks,
 }
 
 impl Context {
@@ -130,6 +140,25 @@ impl Context {
                 let _ = self.wake.send(ObjectRef::from_obj(&*object));
             }
         }
+    }
+}
+
+/// Tasks that end when their shard does.
+#[derive(Debug, Default)]
+pub struct Tasks(Mutex<JoinSet<()>>);
+
+impl Tasks {
+    /// Starts one.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Breaks all of them off, and waits until they are.
+    pub async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
     }
 }
 

@@ -5,6 +5,7 @@ use super::cache::{Hold, Unfinished, seniority};
 use super::context::Context;
 use super::draft::{Draft, Stored};
 use super::events::Happening;
+use super::foreign::{self, Read};
 use super::packets;
 use super::playbooks::{Resolved, Unusable};
 use super::record::{self, StoreError};
@@ -80,7 +81,15 @@ impl Subject {
 /// # Errors
 /// The API server did not do its part; nothing is lost, the next pass sees what this one did.
 pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<Ended, PassError> {
-    let Some(mut object) = record::read(context, namespace, name).await.map_err(PassError::Read)? else {
+    let read = if context.definitions.are_newer() {
+        match foreign::read(context, namespace, name).await? {
+            Read::Known(read) => read.map(|object| *object),
+            Read::Foreign => return Ok((Ending::Waiting, Next::After(foreign::PATIENCE))),
+        }
+    } else {
+        record::read(context, namespace, name).await.map_err(PassError::Read)?
+    };
+    let Some(mut object) = read else {
         return Ok((Ending::Nothing, Next::OnChange));
     };
     let uid = object.uid().unwrap_or_default();
@@ -116,6 +125,14 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
             return Ok((Ending::Waiting, Next::OnChange));
         }
     };
+    if let Some(why) = context.definitions.outdated() {
+        // A halt stays what it is; its packet might be stored without all it says.
+        if draft.ledger.halt.is_none() {
+            draft.waits(Reason::SchemaOutdated, why);
+            record::store(context, &subject, draft).await?;
+        }
+        return Ok((Ending::Waiting, Next::OnChange));
+    }
     if draft.ledger.halt.is_some() {
         return packets::attend(context, &subject, &accepted, draft).await;
     }
@@ -247,10 +264,15 @@ impl Host for Cluster<'_> {
         let playbook = context.playbooks.is_current(namespace, resolved);
         let connections = resolved.connections.iter().all(|usable| context.connections.is_current(namespace, usable));
         if !same || !playbook || !connections {
+            tracing::debug!(object = same, playbook, connections, "no write: not everything is as it was");
             return Err(Fenced::Changed);
         }
         let timeout = resolved.connections[step.system() as usize].connected.gate.timeout();
-        if context.fence.secure(timeout).await { Ok(()) } else { Err(Fenced::LeaseTooShort) }
+        if context.fence.secure(timeout).await {
+            return Ok(());
+        }
+        tracing::debug!(left = ?context.fence.valid_for(), "no write: the lease may end before it does");
+        Err(Fenced::LeaseTooShort)
     }
 }
 

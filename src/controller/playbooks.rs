@@ -2,6 +2,7 @@
 
 use super::approved::{Rulebook, Tenancy};
 use super::connections::{Connections, Usable};
+use super::context::Context;
 use crate::api::closure_playbook::{ConnectionKind, ConnectionRef};
 use crate::api::conditions::{self, Stamp, Truth};
 use crate::api::parse::{self, Backoff, Playbook};
@@ -12,7 +13,6 @@ use crate::closure::ids::System;
 use crate::closure::ledger::PlaybookVersion;
 use crate::closure::reason::Reason;
 use crate::closure::trace;
-use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,18 +159,15 @@ impl Playbooks {
     ///
     /// # Errors
     /// Where the API server does not take the status.
-    pub async fn judge(
-        &self,
-        client: &kube::Client,
-        object: &Rulebook,
-        connections: &Connections,
-        now: Timestamp,
-    ) -> Result<(), kube::Error> {
+    pub async fn judge(&self, context: &Context, object: &Rulebook) -> Result<(), kube::Error> {
+        let Context { client, connections, definitions, .. } = context;
+        let now = context.now();
         // Which namespaces may use the connections of a playbook for many, each of them finds out.
         let namespace = Some(object.home()).filter(|_| object.selector().is_none());
-        let verdict = match self.parse(object) {
-            Err(why) => Err((Reason::PlaybookInvalid, format!("{why}."))),
-            Ok((playbook, _)) => System::ALL
+        let verdict = match (definitions.outdated(), self.parse(object)) {
+            (Some(why), _) => Err((Reason::SchemaOutdated, why)),
+            (None, Err(why)) => Err((Reason::PlaybookInvalid, format!("{why}."))),
+            (None, Ok((playbook, _))) => System::ALL
                 .into_iter()
                 .try_for_each(|system| {
                     connections.allows(namespace, playbook.connection(system), system, &playbook).map(drop)
@@ -190,7 +187,7 @@ impl Playbooks {
             Err((reason, message)) => (Truth::False, *reason, message.as_str()),
         };
         conditions::set(&mut status.conditions, conditions::READY, truth, reason.as_str(), message, stamp);
-        if object.status() == Some(&status) {
+        if object.status() == Some(&status) || !self.tenancy.tells_of(object) {
             return Ok(());
         }
         object.put(client, status).await

@@ -13,6 +13,7 @@ use crate::api::{FollowUpPacket, FollowUpPacketSpec, ReleaseClosure, ReleaseClos
 use crate::closure::ledger::Outcome;
 use crate::closure::reason::Reason;
 use crate::providers::meter::{Class, Holdup, TOOK_MAX, Verb};
+use crate::shards::Shard;
 use crate::telemetry::figures::{Figures, Waited};
 use crate::telemetry::scene::{Line, Scene, Watch};
 use crate::telemetry::{Finish, Metrics};
@@ -37,6 +38,7 @@ const PAGE: u32 = 100;
 /// The figures, and what was added to them since the last count began.
 pub struct Tally {
     metrics: Metrics,
+    shard: Shard,
     state: Mutex<State>,
     gate: RwLock<()>,
     doubt: AtomicBool,
@@ -52,8 +54,8 @@ struct State {
 impl Tally {
     /// Nothing is counted yet.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Tally {
-        Tally { metrics, state: Mutex::default(), gate: RwLock::new(()), doubt: AtomicBool::new(false) }
+    pub fn new(metrics: Metrics, shard: Shard) -> Tally {
+        Tally { metrics, shard, state: Mutex::default(), gate: RwLock::new(()), doubt: AtomicBool::new(false) }
     }
 
     /// Held around a write that changes a figure, until it is added.
@@ -81,7 +83,7 @@ impl Tally {
         state.since.add(figures);
         if let Some(known) = &mut state.known {
             known.add(figures);
-            self.metrics.set_figures(Some(known.clone()));
+            self.metrics.set_figures(self.shard.index(), Some(known.clone()));
         }
     }
 
@@ -100,9 +102,11 @@ impl Tally {
             for item in items {
                 #[derive(Deserialize)]
                 struct Finished {
+                    metadata: Place,
                     status: ReleaseClosureStatus,
                 }
                 match serde_json::from_str::<Finished>(item.get()) {
+                    Ok(finished) if !self.shard.holds(&finished.metadata.namespace) => {}
                     Ok(finished) => figures.add(&of_finished(&finished.status)),
                     Err(error) => warn!(%error, "a finished closure could not be counted"),
                 }
@@ -114,9 +118,11 @@ impl Tally {
             for item in items {
                 #[derive(Deserialize)]
                 struct Packet {
+                    metadata: Place,
                     spec: FollowUpPacketSpec,
                 }
                 match serde_json::from_str::<Packet>(item.get()) {
+                    Ok(packet) if !self.shard.holds(&packet.metadata.namespace) => {}
                     Ok(packet) => figures.add(&of_packet(&packet.spec)),
                     Err(error) => warn!(%error, "a packet could not be counted"),
                 }
@@ -126,7 +132,7 @@ impl Tally {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         figures.add(&state.since);
         state.known = Some(figures.clone());
-        self.metrics.set_figures(Some(figures.clone()));
+        self.metrics.set_figures(self.shard.index(), Some(figures.clone()));
         Ok(figures)
     }
 }
@@ -181,6 +187,12 @@ struct Page {
     metadata: PageMeta,
     #[serde(default)]
     items: Vec<Box<RawValue>>,
+}
+
+/// Where an object is.
+#[derive(Deserialize)]
+struct Place {
+    namespace: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -2,7 +2,10 @@
 //! around it is not.
 
 use super::*;
+use crate::lease;
+use crate::telemetry::Metrics;
 use futures::{StreamExt as _, stream};
+use kube::{Client, Config};
 use std::collections::BTreeMap;
 
 fn context() -> Arc<Context> {
@@ -13,9 +16,15 @@ fn context() -> Arc<Context> {
     };
     let closures = Writer::<Unfinished>::default();
     let approved = watches::approved::Kept::default();
-    let (playbooks, connections) = approved.readers(&client(), Some("n"), "system".to_owned(), false);
+    let (playbooks, connections) = approved.readers(&client(), Some("n"), "system", false, Shard::WHOLE);
     Arc::new(Context {
+        shard: Shard::WHOLE,
         client: client(),
+        definitions: Arc::new(super::super::definitions::Definitions::new(
+            client(),
+            crate::health::Health::new(),
+            Metrics::new(),
+        )),
         closures: closures.as_reader(),
         siblings: Arc::default(),
         holds: Arc::default(),
@@ -23,13 +32,14 @@ fn context() -> Arc<Context> {
         connections,
         fence: lease::Fence::for_tests(Duration::from_secs(60)),
         metrics: Metrics::new(),
-        tally: tally::Tally::new(Metrics::new()),
+        tally: tally::Tally::new(Metrics::new(), Shard::WHOLE),
         events: Events::start(client(), "test").0,
         wake: mpsc::unbounded_channel().0,
         tell: mpsc::unbounded_channel().0,
         keys: context::Locks::default(),
         room: context::Room::default(),
         memory: Mutex::default(),
+        tasks: context::Tasks::default(),
     })
 }
 

@@ -10,7 +10,8 @@ use super::cache::{Holding, Unfinished};
 use super::context::Context;
 use super::feeds::Feeds;
 use crate::api::{AcceptanceFeed, REQUESTED_AT};
-use crate::health::Health;
+use crate::health::Filling;
+use crate::shards::Shard;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event};
@@ -56,12 +57,20 @@ pub(super) trait Watched:
 
 impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Watched for K {}
 
-/// A watch that goes on after every failure, with a growing pause.
-fn events_of<K: Watched>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>> {
+/// A watch that goes on after every failure, with a growing pause. What is of another shard is left out: nothing behind this
+/// ever sees it. What is of no namespace is for every shard.
+fn events_of<K: Watched>(api: Api<K>, config: watcher::Config, shard: Shard) -> impl Stream<Item = Event<K>> {
     watch(api, config)
         .default_backoff()
         .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
-        .filter_map(|event| future::ready(event.ok()))
+        .filter_map(move |event| {
+            future::ready(event.ok().filter(|event| match event {
+                Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
+                    object.meta().namespace.as_deref().is_none_or(|namespace| shard.holds(namespace))
+                }
+                Event::Init | Event::InitDone => true,
+            }))
+        })
 }
 
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
@@ -71,14 +80,14 @@ pub(super) fn closures(
     context: &Arc<Context>,
     api: Api<Unfinished>,
     writer: Writer<Unfinished>,
-    health: Health,
+    mut caches: Filling,
 ) -> impl Stream<Item = ObjectRef<Unfinished>> + use<> {
     let context = context.clone();
     let mut seen: HashMap<ObjectRef<Unfinished>, u64> = HashMap::new();
     // Survives a list that breaks off: what that one brought is not new to the next.
     let mut listed = Vec::new();
     let config = watcher::Config::default().fields("status.completionTime=");
-    let events = events_of(api, config);
+    let events = events_of(api, config, context.shard);
     reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
         .filter_map(|event| future::ready(event.ok()))
         .flat_map(move |event| {
@@ -87,7 +96,7 @@ pub(super) fn closures(
                 Event::Init => {}
                 Event::InitDone => {
                     woken.append(&mut listed);
-                    health.set_caches_complete(true);
+                    caches.complete();
                     info!("the cache of unfinished closures is complete");
                     let alive: std::collections::HashSet<_> =
                         context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
@@ -140,7 +149,7 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
     let (once, known) = Once::new();
     let config = watcher::Config::default().fields("spec.resolution.decision!=Resume");
     let watching = async move {
-        let mut events = pin!(events_of(api, config));
+        let mut events = pin!(events_of(api, config, context.shard));
         while let Some(event) = events.next().await {
             context.wake(&context.holds.apply(&event));
             match event {
@@ -163,7 +172,7 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
                 }
                 Event::Apply(packet) | Event::Delete(packet) => {
                     let context = context.clone();
-                    tokio::spawn(async move {
+                    context.clone().tasks.spawn(async move {
                         let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
                         if let Err(error) =
                             super::packets::heed(&context, &namespace, &packet.spec.closure_key, &name).await
@@ -215,7 +224,7 @@ pub(super) fn feeds(
 ) -> (Known, impl Future<Output = ()> + use<>) {
     let feeds = feeds.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
+    let events = events_of(api, watcher::Config::default(), feeds.shard());
     let watching = async move {
         let (mut seen, mut listed) = (HashMap::new(), Vec::new());
         let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
@@ -229,6 +238,18 @@ pub(super) fn feeds(
         }
     };
     (known, watching)
+}
+
+/// The cluster's definitions have changed: every playbook is judged again, and every closure is looked at.
+pub(super) async fn definitions(context: &Arc<Context>) {
+    let mut changes = context.definitions.changes();
+    while changes.changed().await.is_ok() {
+        approved::judge_all(context, &context.playbooks.concerned_by("")).await;
+        for object in context.closures.state() {
+            // The receiver lives as long as the controller.
+            let _ = context.wake.send(ObjectRef::from_obj(&*object));
+        }
+    }
 }
 
 /// Every few seconds: the probes that are due.

@@ -75,6 +75,8 @@ outcomes! {
     Busy = "busy", Later;
     /// The governance system or the API server gave no answer.
     Unavailable = "unavailable", Later;
+    /// Another replica leads the namespaces of that feed, or nobody does right now.
+    Elsewhere = "elsewhere", Later;
     /// The feed cannot be used as it is; its condition Ready says why.
     Unready = "unready", Later;
 }

@@ -1,6 +1,7 @@
 //! The holder's side: renewing in time, noticing in time that it did not work, giving back.
 
-use super::{Lease, Lost, Term, Timing, holder};
+use super::candidate::holder;
+use super::{Lease, Lost, Term, Timing};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease as Record, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -89,7 +90,8 @@ impl Keeper {
     async fn renew(&mut self) -> Result<Duration, Failure> {
         // A record that somebody else edited, a label say, is read again and written once more.
         for _ in 0..2 {
-            if self.unsure {
+            // Others renew it, too, and who they are is read from it.
+            if self.unsure || self.lease.members.is_some() {
                 self.look().await?;
             }
             self.unsure = true;
@@ -124,10 +126,17 @@ impl Keeper {
     async fn give_back(&mut self) {
         let call_timeout = self.lease.timing.call_timeout;
         let release = async {
-            if self.unsure {
+            if self.unsure || self.lease.members.is_some() {
                 self.look().await?;
             }
             let mut record = self.record.clone();
+            if let Some(members) = &self.lease.members
+                && !members.strike_out(&mut record, (self.lease.clock)())
+            {
+                // Others hold it. Its time is not touched: it is theirs to renew.
+                let replaced = self.lease.api.replace(&self.lease.name, &PostParams::default(), &record).await;
+                return replaced.map_err(|error| failure(&error));
+            }
             let spec = record.spec.get_or_insert_with(LeaseSpec::default);
             spec.holder_identity = None;
             // Whoever goes by the duration alone shall not wait either.

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
+use tokio::time::sleep;
 
 /// One lease on an API server, as far as it matters here.
 #[derive(Default)]
-struct Server {
-    record: Option<Value>,
-    version: u64,
+pub(crate) struct Server {
+    pub(crate) record: Option<Value>,
+    pub(crate) version: u64,
     /// Requests that were let in.
     writes: Vec<String>,
     refused: usize,
@@ -25,7 +26,7 @@ struct Server {
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Mood {
+pub(crate) enum Mood {
     #[default]
     Well,
     /// Takes requests and never answers.
@@ -35,7 +36,7 @@ enum Mood {
     Down,
 }
 
-type Shared = Arc<Mutex<Server>>;
+pub(crate) type Shared = Arc<Mutex<Server>>;
 
 async fn serve(State(server): State<Shared>, method: Method, uri: Uri, body: Option<Json<Value>>) -> Response {
     let mood = server.lock().unwrap().mood;
@@ -43,7 +44,7 @@ async fn serve(State(server): State<Shared>, method: Method, uri: Uri, body: Opt
         std::future::pending::<()>().await;
     }
     if uri.query().is_some_and(|query| query.contains("watch=true")) && mood != Mood::Down {
-        return watch(server);
+        return watch(server, uri.query().unwrap_or_default());
     }
     let reply = answer(&server, &method, body.map(|Json(body)| body));
     if mood == Mood::Lossy && method != Method::GET {
@@ -62,8 +63,8 @@ async fn serve(State(server): State<Shared>, method: Method, uri: Uri, body: Opt
     (code, Json(body)).into_response()
 }
 
-/// Tells of the first change from now on.
-fn watch(server: Shared) -> Response {
+/// Tells of the first change after the version that is asked for.
+pub(crate) fn watch(server: Shared, query: &str) -> Response {
     let begun = {
         let mut server = server.lock().unwrap();
         server.watches += 1;
@@ -71,7 +72,8 @@ fn watch(server: Shared) -> Response {
             let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403});
             return (StatusCode::FORBIDDEN, Json(status)).into_response();
         }
-        server.version
+        let asked = query.split('&').find_map(|part| part.strip_prefix("resourceVersion="));
+        asked.and_then(|version| version.parse().ok()).unwrap_or(server.version)
     };
     let first = async move {
         loop {
@@ -86,7 +88,11 @@ fn watch(server: Shared) -> Response {
     axum::body::Body::from_stream(futures::stream::once(first)).into_response()
 }
 
-fn answer(server: &Shared, method: &Method, body: Option<Value>) -> Result<Value, (StatusCode, &'static str)> {
+pub(crate) fn answer(
+    server: &Shared,
+    method: &Method,
+    body: Option<Value>,
+) -> Result<Value, (StatusCode, &'static str)> {
     let mut server = server.lock().unwrap();
     if server.mood == Mood::Down {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "Unavailable"));
@@ -153,7 +159,7 @@ impl World {
     }
 }
 
-fn seconds(seconds: u64) -> Duration {
+pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

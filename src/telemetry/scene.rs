@@ -54,11 +54,12 @@ pub trait Watch: Send + Sync {
     fn scene(&self) -> Scene;
 }
 
-/// What a scrape adds to the registered metrics: the figures, and how it stands. Nothing before there is a leader.
+/// What a scrape adds to the registered metrics: the figures, and how it stands, of each shard that is led here. Nothing before there
+/// is one.
 #[derive(Clone, Default)]
 pub(super) struct Looked {
-    pub(super) figures: Arc<Mutex<Option<Figures>>>,
-    pub(super) watch: Arc<Mutex<Option<Arc<dyn Watch>>>>,
+    pub(super) figures: Arc<Mutex<BTreeMap<u16, Figures>>>,
+    pub(super) watch: Arc<Mutex<BTreeMap<u16, Arc<dyn Watch>>>>,
 }
 
 impl fmt::Debug for Looked {
@@ -69,15 +70,31 @@ impl fmt::Debug for Looked {
 
 impl Collector for Looked {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        if let Some(figures) = &*self.figures.lock().unwrap_or_else(PoisonError::into_inner) {
-            figures.encode(&mut encoder)?;
-        }
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        watch.map_or(Ok(()), |watch| watch.scene().encode(&mut encoder))
+        let figures =
+            self.figures.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().reduce(|mut all, one| {
+                all.add(&one);
+                all
+            });
+        figures.map_or(Ok(()), |figures| figures.encode(&mut encoder))?;
+        let watches: Vec<_> = self.watch.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let scene = watches.iter().map(|watch| watch.scene()).reduce(Scene::and);
+        scene.map_or(Ok(()), |scene| scene.encode(&mut encoder))
     }
 }
 
 impl Scene {
+    /// Both of them: what is of two shards.
+    fn and(mut self, other: Scene) -> Scene {
+        let Scene { unfinished, waiting, unresolved, connections } = other;
+        self.unfinished += unfinished;
+        self.waiting += waiting;
+        for (of, count) in unresolved {
+            *self.unresolved.entry(of).or_default() += count;
+        }
+        self.connections.extend(connections);
+        self
+    }
+
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let one = |value: usize| [(Vec::<(&str, &str)>::new(), value as f64)];
         gauges(encoder, "closures_unfinished", "Closures that are not finished", one(self.unfinished))?;

@@ -93,8 +93,8 @@ fn busy() -> Metrics {
         [Outcome::Pending, Outcome::AlreadyDone],
     ));
     figures.add(&Figures::of_halt(Reason::MilestoneRenamed, &[finding()], [Outcome::Changed, Outcome::Pending]));
-    metrics.set_figures(Some(figures));
-    metrics.set_watch(Some(Arc::new(Fixed)));
+    metrics.set_figures(0, Some(figures));
+    metrics.set_watch(0, Some(Arc::new(Fixed)));
     metrics.resumed(After::Outage, Duration::from_secs(20));
     metrics.follow_up(Told::Announced);
     metrics.pass().end(Ending::Closed);
@@ -150,8 +150,8 @@ fn how_it_stands_is_looked_up_at_each_scrape() {
     ] {
         assert_eq!(line(&text, &series), value, "{series}");
     }
-    metrics.set_figures(None);
-    metrics.set_watch(None);
+    metrics.set_figures(0, None);
+    metrics.set_watch(0, None);
     let text = metrics.render();
     assert!(!text.contains("payments") && !text.contains("closures_finished"), "who does not lead, tells of nobody");
 }
@@ -184,7 +184,7 @@ fn a_pass_is_counted_however_it_ends() {
 #[test]
 fn gauges_and_counters() {
     let metrics = Metrics::new();
-    metrics.set_leader(true);
+    metrics.set_led(1);
     metrics.status_written();
     metrics.status_conflict();
     let queued = metrics.queue();

@@ -129,6 +129,14 @@ impl Operator {
         self.signal("-KILL");
     }
 
+    /// Kills it, and waits until it is gone.
+    pub fn kill_and_wait(&self) {
+        self.signal("-KILL");
+        while self.is_alive() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Whether it runs.
     pub fn is_alive(&self) -> bool {
         std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| !stat.contains(") Z "))

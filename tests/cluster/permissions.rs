@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// One right: one verb on one resource, by one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Grant {
+pub struct Grant {
     /// The kind, namespace and name of the role.
     role: String,
     verb: String,
@@ -24,6 +24,11 @@ struct Grant {
 }
 
 impl Grant {
+    /// The resource, and its group.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     fn covers(&self, asked: &Asked) -> bool {
         self.verb == asked.verb
             && self.what == asked.what
@@ -36,7 +41,7 @@ impl Grant {
 const NAMELESS: [&str; 3] = ["create", "list", "watch"];
 
 /// What is wrong between rights and uses: a right that nobody used, one that is wider than its uses, a use without a right.
-fn differences(grants: &[Grant], used: &[Asked]) -> Vec<String> {
+pub fn differences(grants: &[Grant], used: &[Asked]) -> Vec<String> {
     let mut wrong = BTreeSet::new();
     for grant in grants {
         let Grant { role, verb, what, .. } = grant;
@@ -67,7 +72,7 @@ fn differences(grants: &[Grant], used: &[Asked]) -> Vec<String> {
 }
 
 /// Every right that a binding gives to the operator's account by name.
-fn granted(plane: &ControlPlane) -> Vec<Grant> {
+pub fn granted(plane: &ControlPlane) -> Vec<Grant> {
     let read = |args: &[&str]| -> Value { serde_json::from_str(&plane.kubectl(args)).expect("JSON") };
     let bindings = read(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "json"]);
     let mut grants = Vec::new();

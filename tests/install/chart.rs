@@ -93,6 +93,8 @@ fn values_that_are_wrong_are_refused_by_name() {
     for (value, complaint) in [
         ("replica=2", "replica"),
         ("replicas=two", "replicas"),
+        ("shards=0", "shards"),
+        ("shards=65", "shards"),
         ("image.tag=latest", "tag"),
         ("image.digest=sha256:1", "digest"),
         ("policies.resolvedBy=maybe", "resolvedBy"),
@@ -145,6 +147,13 @@ fn each_value_says_something() {
         let found: Vec<Value> = found.map(|(_, object)| object.pointer(pointer).cloned().unwrap_or_default()).collect();
         assert_eq!(found, [expected], "{values}");
     }
+    let divided = helm.template(&["--set", "shards=3"]).unwrap();
+    let of = |kind: &str, name: &str| &divided[&(kind.to_owned(), "releaseclosure-system".to_owned(), name.to_owned())];
+    let names = [0, 1, 2].map(|shard| format!("releaseclosure-operator-shard-{shard}"));
+    let named = of("Role", "releaseclosure-operator-lease")["rules"][1]["resourceNames"].as_array().unwrap();
+    assert_eq!(named[1..], names.map(Value::from));
+    let container = &of("Deployment", "releaseclosure-operator")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["args"].as_array().unwrap().last(), Some(&json!("--shards=3")));
     for (values, kind) in [
         ("podDisruptionBudget.enabled=false", "PodDisruptionBudget"),
         ("networkPolicy.enabled=false", "NetworkPolicy"),

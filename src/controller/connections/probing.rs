@@ -85,7 +85,7 @@ impl Connections {
         };
         conditions::set(&mut status.conditions, conditions::READY, truth, reason.as_str(), message, stamp);
         let changed = (is_ready != was_ready || before.observed_generation != generation).then_some(is_ready);
-        if before == status {
+        if before == status || !self.tenancy.tells_of(object) {
             return Ok(changed);
         }
         match object.put(&self.client, status).await {

@@ -157,6 +157,10 @@ async fn make(context: &Arc<Context>, feed: &For<'_>, spec: ReleaseClosureSpec) 
         Ok(None) => {}
         Err(error) => return failed(namespace, feed.feed, &error),
     }
+    // What the definition does not know would be dropped from it.
+    if let Some(why) = context.definitions.outdated() {
+        return Admitted { trouble: Some((Reason::SchemaOutdated, why)), ..Outcome::Unready.into() };
+    }
     // Once the term is over another replica takes events.
     if context.fence.valid_for().is_zero() {
         return Outcome::Unavailable.into();

@@ -3,13 +3,14 @@
 //! `desk` takes webhooks, `poll` asks, `pull` takes from a stream; each hands the id of a review to `admit`, which reads its record and makes the
 //! closure. `book` is what is known of a feed and what its status tells.
 //!
-//! **Only the leader takes events.** What must survive it is stored before an answer: that a closure is there, and that the
+//! **Only who leads the shard takes its events.** What must survive it is stored before an answer: that a closure is there, and that the
 //! delivery was taken. What need not (counts of refusals) is stored every few seconds, so that nobody who cannot sign can
 //! make the operator write.
 
 mod admit;
 mod book;
 mod desk;
+mod desks;
 mod poll;
 mod pull;
 
@@ -20,7 +21,9 @@ use crate::closure::ids::System;
 use crate::closure::reason::Reason;
 use crate::feeds::signature::Keys;
 use crate::feeds::{Outcome, Source};
+use crate::shards::Shard;
 use book::{Book, Came, Verdict};
+pub(super) use desks::Desks;
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -99,6 +102,11 @@ impl Feeds {
         }
     }
 
+    /// The namespaces whose feeds these are.
+    pub(super) fn shard(&self) -> Shard {
+        self.context.shard
+    }
+
     /// Playbooks and connections are known from now on.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::SeqCst);
@@ -151,7 +159,7 @@ impl Feeds {
             return;
         }
         let feeds = self.clone();
-        tokio::spawn(async move {
+        self.context.tasks.spawn(async move {
             let entry = feeds.entry(&feed);
             let verdict = feeds.judge(&feed, &entry).await;
             // A system that was away at its last probe may be there by now: asking it tells.
@@ -178,6 +186,9 @@ impl Feeds {
             let truth = crate::api::conditions::Truth::Unknown;
             let message = "The feed is suspended; no event is taken.".to_owned();
             return Verdict { truth, reason: Reason::Suspended, message };
+        }
+        if let Some(why) = self.context.definitions.outdated() {
+            return Verdict::not(Reason::SchemaOutdated, why);
         }
         let namespace = feed.namespace().unwrap_or_default();
         let allowed = self.context.playbooks.rules(&namespace, &feed.spec.playbook_ref).and_then(|(playbook, _)| {

@@ -11,6 +11,7 @@ use crate::controller::approved::{Approved, Connection, Rulebook, Tenancy};
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::playbooks::Playbooks;
+use crate::shards::Shard;
 use futures::{FutureExt as _, StreamExt as _, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
@@ -41,14 +42,15 @@ impl Kept {
         &self,
         client: &Client,
         namespace: Option<&str>,
-        shared_secrets: String,
+        shared_secrets: &str,
         allow_loopback: bool,
+        shard: Shard,
     ) -> (Playbooks, Arc<Connections>) {
-        let tenancy = Arc::new(Tenancy::new(namespace.is_none().then(|| self.namespaces.as_reader())));
+        let tenancy = Arc::new(Tenancy::new(namespace.is_none().then(|| self.namespaces.as_reader()), shard));
         let playbooks = (self.playbooks.as_reader(), self.shared_playbooks.as_reader());
         let connections = (self.connections.as_reader(), self.shared_connections.as_reader());
         let connections =
-            Connections::new(client.clone(), connections, tenancy.clone(), shared_secrets, allow_loopback);
+            Connections::new(client.clone(), connections, tenancy.clone(), shared_secrets.to_owned(), allow_loopback);
         (Playbooks::new(playbooks, tenancy), Arc::new(connections))
     }
 
@@ -85,7 +87,7 @@ where
 {
     let context = context.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
+    let events = events_of(api, watcher::Config::default(), context.shard);
     let watching = async move {
         let (mut seen, mut listed) = (HashMap::new(), Vec::new());
         let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
@@ -110,7 +112,7 @@ where
 }
 
 /// Judges playbooks; not before the connections are known, for then each would seem to be missing.
-async fn judge_all(context: &Context, playbooks: &[Arc<Rulebook>]) {
+pub(super) async fn judge_all(context: &Context, playbooks: &[Arc<Rulebook>]) {
     if context.connections.are_known() {
         for playbook in playbooks {
             judge(context, &**playbook).await;
@@ -119,7 +121,7 @@ async fn judge_all(context: &Context, playbooks: &[Arc<Rulebook>]) {
 }
 
 async fn judge(context: &Context, playbook: &Rulebook) {
-    let judged = context.playbooks.judge(&context.client, playbook, &context.connections, context.now()).await;
+    let judged = context.playbooks.judge(context, playbook).await;
     match judged {
         Ok(()) => {}
         // Changed in between: the watch brings the new one.
@@ -143,7 +145,7 @@ where
 {
     let context = context.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default());
+    let events = events_of(api, watcher::Config::default(), context.shard);
     let watching = async move {
         let (mut seen, mut listed) = (HashMap::new(), Vec::new());
         let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
@@ -182,7 +184,7 @@ fn namespaces(
 ) -> (Known, impl Future<Output = ()> + use<>) {
     let context = context.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default()).map(|mut event| {
+    let events = events_of(api, watcher::Config::default(), context.shard).map(|mut event| {
         if let Event::Apply(object) | Event::InitApply(object) = &mut event {
             let labels = object.metadata.labels.take();
             let name = object.metadata.name.take();
@@ -223,8 +225,8 @@ fn namespaces(
 
 /// Probes a connection behind everything else; where it can be used again, what waits for it is woken.
 pub(super) fn probe(context: &Arc<Context>, connection: Arc<Connection>) {
-    let context = context.clone();
-    tokio::spawn(async move {
+    let (tasks, context) = (context.clone(), context.clone());
+    tasks.tasks.spawn(async move {
         match context.connections.probe(&*connection, context.now()).await {
             Ok(Some(true)) => {
                 context.wake_waiting(connection.home(), |_| true);
