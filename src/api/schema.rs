@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn its_own_definitions_lack_nothing() {
         assert_eq!(compare(&crds()), Compared::default());
-        assert_eq!(names().len(), 5);
+        assert_eq!(names().len(), 7);
     }
 
     #[test]

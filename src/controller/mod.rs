@@ -31,7 +31,7 @@ pub mod secrets;
 pub mod tally;
 mod watches;
 
-use crate::api::{AcceptanceFeed, ClosurePlaybook, ClusterClosurePlaybook, ClusterSystemConnection, SystemConnection};
+use crate::api::{AcceptanceFeed, ClosurePlaybook, SystemConnection};
 use crate::health::{self, Health};
 use crate::lease::{self, Lost};
 use crate::settings::Operator;
@@ -156,13 +156,6 @@ async fn check_cluster(client: &Client, settings: &Operator) -> Result<(), Error
     api::<ClosurePlaybook>(client, namespace).list_metadata(&one).await.map_err(missing("ClosurePlaybook"))?;
     api::<SystemConnection>(client, namespace).list_metadata(&one).await.map_err(missing("SystemConnection"))?;
     api::<AcceptanceFeed>(client, namespace).list_metadata(&one).await.map_err(missing("AcceptanceFeed"))?;
-    if namespace.is_none() {
-        let (playbooks, connections) = (Api::all(client.clone()), Api::all(client.clone()));
-        let playbooks: Api<ClusterClosurePlaybook> = playbooks;
-        let connections: Api<ClusterSystemConnection> = connections;
-        playbooks.list_metadata(&one).await.map_err(missing("ClusterClosurePlaybook"))?;
-        connections.list_metadata(&one).await.map_err(missing("ClusterSystemConnection"))?;
-    }
     Ok(())
 }
 

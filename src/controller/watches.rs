@@ -60,17 +60,32 @@ impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + S
 /// A watch that goes on after every failure, with a growing pause. What is of another shard is left out: nothing behind this
 /// ever sees it. What is of no namespace is for every shard.
 fn events_of<K: Watched>(api: Api<K>, config: watcher::Config, shard: Shard) -> impl Stream<Item = Event<K>> {
+    unbroken(api, config).filter_map(move |event| {
+        future::ready(event.ok().filter(|event| match event {
+            Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
+                object.meta().namespace.as_deref().is_none_or(|namespace| shard.holds(namespace))
+            }
+            Event::Init | Event::InitDone => true,
+        }))
+    })
+}
+
+/// The same of a kind that older definitions do not have: there are none then.
+fn events_if_any<K: Watched>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>> {
+    let none = |event: Result<Event<K>, watcher::Error>| match event {
+        Ok(event) => vec![event],
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+            vec![Event::Init, Event::InitDone]
+        }
+        Err(_) => Vec::new(),
+    };
+    unbroken(api, config).flat_map(move |event| futures::stream::iter(none(event)))
+}
+
+fn unbroken<K: Watched>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>> {
     watch(api, config)
         .default_backoff()
         .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
-        .filter_map(move |event| {
-            future::ready(event.ok().filter(|event| match event {
-                Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
-                    object.meta().namespace.as_deref().is_none_or(|namespace| shard.holds(namespace))
-                }
-                Event::Init | Event::InitDone => true,
-            }))
-        })
 }
 
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the

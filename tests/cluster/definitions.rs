@@ -59,7 +59,7 @@ async fn on_the_definitions_of_the_last_release_everything_waits_and_says_so() {
     let operator = begin(&stage).await;
     let (code, why) = ready(&operator).await;
     assert_eq!(code, 503, "a rollout does not go on: {why}");
-    assert!(why.contains("definitions lack ReleaseClosure.status.") && why.contains("releaseclosure crds"), "{why}");
+    assert!(why.contains("definitions lack ReleaseClosure.") && why.contains("releaseclosure crds"), "{why}");
     tells(&operator, "releaseclosure_schema_outdated 1").await;
     assert!(operator.logged("definitions lack"));
 

@@ -1,9 +1,10 @@
 //! What an administrator gives to the namespaces of many teams: whoever is selected may use it, and nobody else, from one
 //! write to the next.
 
-use crate::operators::ACCOUNT;
+use crate::operators::{ACCOUNT, Operator, account, furnished};
 use crate::releases::{self, Release};
 use crate::stage::{Setup, Stage, condition, outcomes, ready};
+use crate::support::controlplane::ControlPlane;
 use crate::waits::{apply, kubectl, waits_without_a_request};
 use releaseclosure::api::ReleaseClosure;
 use releaseclosure::sandbox::{Role, Verdict};
@@ -178,4 +179,25 @@ async fn an_operator_of_one_namespace_says_that_it_reads_nothing_of_the_cluster(
     let conditions = closure.status.unwrap().conditions;
     assert!(conditions.iter().any(|found| found.message.contains("(--namespace)")), "{conditions:?}");
     assert_eq!(stage.requests(), Vec::<String>::new());
+}
+
+/// Definitions from before there were kinds for many: an operator that watches the whole cluster starts, and says what it waits for.
+#[tokio::test]
+async fn a_cluster_without_the_kinds_for_many_says_so_and_goes_on_with_them() {
+    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start()))) };
+    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    plane.kubectl(&[
+        "delete",
+        "crd",
+        "clusterclosureplaybooks.releaseclosure.io",
+        "clustersystemconnections.releaseclosure.io",
+    ]);
+    let setup = Setup { seed: releases::seed(1), plane: Some(plane), ..Setup::default() };
+    let stage = Stage::with("tenancy-before", setup).await;
+    let launch = || Operator::start(account(plane), &["--lease-namespace=releaseclosure-system"]);
+    let _operator = tokio::task::spawn_blocking(launch).await.unwrap();
+    stage.create(&RELEASE.closure(&stage)).await;
+    stage.waiting(&RELEASE.name(), "SchemaOutdated").await;
+    tokio::task::spawn_blocking(|| plane.install_crds()).await.unwrap();
+    assert_eq!(outcomes(&stage.closed(&RELEASE.name()).await), ["Changed"; 5]);
 }

@@ -1,6 +1,6 @@
 //! The watches of what administrators approve: playbooks and connections, of one namespace or for many, and the namespaces.
 
-use super::{Known, Once, Watched, changed, events_of};
+use super::{Known, Once, Watched, changed, events_if_any, events_of};
 use crate::api::closure_playbook::{ClosurePlaybookSpec, ClosurePlaybookStatus, ConnectionRef};
 use crate::api::release_closure::PlaybookRef;
 use crate::api::{
@@ -12,7 +12,7 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::playbooks::Playbooks;
 use crate::shards::Shard;
-use futures::{FutureExt as _, StreamExt as _, future};
+use futures::{FutureExt as _, Stream, StreamExt as _, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, store::Writer};
@@ -64,13 +64,20 @@ impl Kept {
     ) -> (impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>) {
         let Kept { playbooks: rules, shared_playbooks, connections: systems, shared_connections, namespaces: labels } =
             self;
-        let (rules_known, rules) = playbooks(context, super::super::api(client, namespace), rules);
-        let (systems_known, systems) = connections(context, super::super::api(client, namespace), systems);
+        let whole = watcher::Config::default;
+        let (of_playbooks, of_connections) = (
+            events_of(super::super::api(client, namespace), whole(), context.shard),
+            events_of(super::super::api(client, namespace), whole(), context.shard),
+        );
+        let (rules_known, rules) = playbooks(context, of_playbooks, rules);
+        let (systems_known, systems) = connections(context, of_connections, systems);
         let own = future::join(rules, systems).map(|_| ());
         let own_known = future::join(rules_known, systems_known).map(|_| ());
         let of_the_cluster = namespace.is_none().then(|| {
-            let (rules_known, rules) = playbooks(context, Api::all(client.clone()), shared_playbooks);
-            let (systems_known, systems) = connections(context, Api::all(client.clone()), shared_connections);
+            let of_playbooks = events_if_any(Api::all(client.clone()), whole());
+            let of_connections = events_if_any(Api::all(client.clone()), whole());
+            let (rules_known, rules) = playbooks(context, of_playbooks, shared_playbooks);
+            let (systems_known, systems) = connections(context, of_connections, shared_connections);
             let (labels_known, labels) = namespaces(context, Api::all(client.clone()), labels);
             (future::join3(rules_known, systems_known, labels_known), future::join3(rules, systems, labels))
         });
@@ -81,13 +88,17 @@ impl Kept {
 }
 
 /// Playbooks: each that is new or changed is judged, and wakes the closures that wait under it.
-fn playbooks<K>(context: &Arc<Context>, api: Api<K>, writer: Writer<K>) -> (Known, impl Future<Output = ()> + use<K>)
+fn playbooks<K, E>(
+    context: &Arc<Context>,
+    events: E,
+    writer: Writer<K>,
+) -> (Known, impl Future<Output = ()> + use<K, E>)
 where
+    E: Stream<Item = Event<K>>,
     K: Watched + Approved<Spec = ClosurePlaybookSpec, Status = ClosurePlaybookStatus, Ref = PlaybookRef>,
 {
     let context = context.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default(), context.shard);
     let watching = async move {
         let (mut seen, mut listed) = (HashMap::new(), Vec::new());
         let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
@@ -139,13 +150,17 @@ async fn may_use_others(context: &Context, home: &str) {
 }
 
 /// Connections: each that is new or changed is probed at once, and the playbooks that may name it are judged again.
-fn connections<K>(context: &Arc<Context>, api: Api<K>, writer: Writer<K>) -> (Known, impl Future<Output = ()> + use<K>)
+fn connections<K, E>(
+    context: &Arc<Context>,
+    events: E,
+    writer: Writer<K>,
+) -> (Known, impl Future<Output = ()> + use<K, E>)
 where
+    E: Stream<Item = Event<K>>,
     K: Watched + Approved<Spec = SystemConnectionSpec, Status = SystemConnectionStatus, Ref = ConnectionRef>,
 {
     let context = context.clone();
     let (once, known) = Once::new();
-    let events = events_of(api, watcher::Config::default(), context.shard);
     let watching = async move {
         let (mut seen, mut listed) = (HashMap::new(), Vec::new());
         let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
