@@ -101,7 +101,8 @@ impl Connections {
 
     fn entry(&self, namespace: &str, name: &str) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
+        let new = || Arc::new(Entry { meter: Arc::new(Meter::of(namespace, name)), ..Entry::default() });
+        entries.entry((namespace.to_owned(), name.to_owned())).or_insert_with(new).clone()
     }
 
     /// Drops the client of a connection that is gone.

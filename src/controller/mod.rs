@@ -32,6 +32,7 @@ use crate::health::{self, Health};
 use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
 use crate::telemetry::{Ending, Metrics};
+use crate::traces;
 use cache::{Holding, Unfinished};
 use connections::Connections;
 use context::{Context, Locks, Room};
@@ -48,7 +49,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
 /// The oldest Kubernetes whose schemas and policies behave as the shipped ones need.
 const KUBERNETES_MIN: (u32, u32) = (1, 33);
@@ -361,8 +362,9 @@ async fn reconcile(
         return Next::OnChange;
     }
     let span = info_span!("pass", closure = %object.key(), namespace, object = name);
-    let pass = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name)));
-    let next = pass.instrument(span).await;
+    let told = traces::pass(&namespace, &name, object.key().as_str());
+    let pass = Box::pin(pass::run(&context, &namespace, &name).instrument(told.clone()));
+    let next = guarded(&context, &object, told, pass).instrument(span).await;
     drop((turn, place));
     next
 }
@@ -371,6 +373,7 @@ async fn reconcile(
 async fn guarded(
     context: &Context,
     object: &Unfinished,
+    told: Span,
     pass: impl Future<Output = Result<pass::Ended, PassError>>,
 ) -> Next {
     let counted = context.metrics.pass();
@@ -390,6 +393,7 @@ async fn guarded(
             (Ending::Panic, Next::After(drive::after_failures(attempts + 3, fastrand::f64())))
         }
     };
+    traces::pass_ended(&told, ending.as_str(), matches!(ending, Ending::Error | Ending::Panic));
     counted.end(ending);
     next
 }
