@@ -2,7 +2,7 @@
 
 use releaseclosure::people::{self, Ending};
 use releaseclosure::settings::{self, Arguments, Command};
-use releaseclosure::traces::{self, Switch};
+use releaseclosure::spans::{self, Switch};
 use releaseclosure::{api, controller, sandbox, telemetry};
 use std::error::Error;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ending = match command {
         Command::Operator(settings) => {
-            let (layer, exporting) = traces::start(Switch::of_environment());
+            let (layer, exporting) = spans::start(Switch::of_environment());
             telemetry::start_logging(settings.log_format.is_json(), layer);
             exporting.announce();
             let ended = runtime.block_on(controller::run(settings));

@@ -8,7 +8,7 @@
 //! process, and its counters begin at zero with it, as Prometheus expects.
 
 use crate::feeds;
-use crate::traces::Layer;
+use crate::spans::Layer;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;

@@ -74,6 +74,9 @@ mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
+#[cfg(feature = "otlp")]
+#[path = "cluster/spans.rs"]
+mod spans;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

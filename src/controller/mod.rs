@@ -31,8 +31,8 @@ use crate::feeds::server;
 use crate::health::{self, Health};
 use crate::lease::{self, Lease, Lost};
 use crate::settings::Operator;
+use crate::spans;
 use crate::telemetry::{Ending, Metrics};
-use crate::traces;
 use cache::{Holding, Unfinished};
 use connections::Connections;
 use context::{Context, Locks, Room};
@@ -362,7 +362,7 @@ async fn reconcile(
         return Next::OnChange;
     }
     let span = info_span!("pass", closure = %object.key(), namespace, object = name);
-    let told = traces::pass(&namespace, &name, object.key().as_str());
+    let told = spans::pass(&namespace, &name);
     let pass = Box::pin(pass::run(&context, &namespace, &name).instrument(told.clone()));
     let next = guarded(&context, &object, told, pass).instrument(span).await;
     drop((turn, place));
@@ -393,7 +393,7 @@ async fn guarded(
             (Ending::Panic, Next::After(drive::after_failures(attempts + 3, fastrand::f64())))
         }
     };
-    traces::pass_ended(&told, ending.as_str(), matches!(ending, Ending::Error | Ending::Panic));
+    spans::pass_ended(&told, ending.as_str(), matches!(ending, Ending::Error | Ending::Panic));
     counted.end(ending);
     next
 }

@@ -18,8 +18,8 @@ use crate::closure::ids::{Step, System};
 use crate::closure::ledger::{Ledger, Retry};
 use crate::closure::reason::Reason;
 use crate::drive::{self, End, Fenced, Host, Remembered, Stopped, Unstored};
+use crate::spans;
 use crate::telemetry::Ending;
-use crate::traces;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -109,7 +109,7 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
     };
     let event = &accepted.review().accepted_event;
     let made_by = subject.object.annotations().get(TRACEPARENT);
-    traces::accepted(&event.id, event.source.as_deref(), made_by.map(String::as_str));
+    spans::accepted(accepted.key().as_str(), &event.id, event.source.as_deref(), made_by.map(String::as_str));
     let mut draft = Draft::of(status, subject.object.metadata.resource_version.clone());
     draft.ledger = match draft.ledger.clone().checked() {
         Ok(ledger) => ledger,

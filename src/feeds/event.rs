@@ -2,7 +2,7 @@
 
 use super::Format;
 use crate::closure::ids::is_id;
-use crate::traces::TraceParent;
+use crate::spans::TraceParent;
 use http::{HeaderMap, header};
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use super::rest::reply::{Came, Failure, Fate};
 use crate::closure::ids::System;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::roles::{Gate, Permit};
-use crate::traces::{Protocol, Request};
+use crate::spans::{Protocol, Request};
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! Counts of what went through one connection, cheap enough for every request and made for metrics: closed sets only.
 
-use crate::traces::Through;
+use crate::spans::Through;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 

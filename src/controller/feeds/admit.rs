@@ -18,7 +18,7 @@ use crate::closure::reason::Reason;
 use crate::closure::snapshot::{Observation, ReviewRecord, Trouble, Unreachable};
 use crate::feeds::Outcome;
 use crate::roles::{Connected, Subject};
-use crate::traces::TraceParent;
+use crate::spans::TraceParent;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::reflector::ObjectRef;

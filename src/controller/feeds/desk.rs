@@ -7,7 +7,7 @@ use crate::api::AcceptanceFeed;
 use crate::closure::reason::Reason;
 use crate::feeds::server::{Delivery, Desk};
 use crate::feeds::{Format, Outcome, Source, event};
-use crate::traces::{self, TraceParent};
+use crate::spans::{self, TraceParent};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
@@ -34,7 +34,7 @@ impl Drop for InHand<'_> {
 impl Desk for Feeds {
     async fn take(&self, delivery: Delivery) -> Outcome {
         let _in_hand = InHand::new(&self.in_hand);
-        let told = traces::Delivery::begin(Source::Webhook.label());
+        let told = spans::Delivery::begin(Source::Webhook.label());
         let outcome = self.receive(delivery, &told).instrument(told.span()).await;
         told.ended(outcome.label());
         outcome
@@ -42,7 +42,7 @@ impl Desk for Feeds {
 }
 
 impl Feeds {
-    async fn receive(&self, delivery: Delivery, told: &traces::Delivery) -> Outcome {
+    async fn receive(&self, delivery: Delivery, told: &spans::Delivery) -> Outcome {
         let feed = self.store.get(&ObjectRef::new(&delivery.name).within(&delivery.namespace));
         let Some(feed) = feed.filter(|feed| feed.spec.webhook.is_some()) else {
             // There is no status to tell it on.
@@ -53,7 +53,7 @@ impl Feeds {
         self.take_for(&feed, delivery, told).await
     }
 
-    async fn take_for(&self, feed: &AcceptanceFeed, delivery: Delivery, told: &traces::Delivery) -> Outcome {
+    async fn take_for(&self, feed: &AcceptanceFeed, delivery: Delivery, told: &spans::Delivery) -> Outcome {
         let Delivery { namespace, name, headers, body } = delivery;
         let entry = self.entry(feed);
         let mut came = Came::default();

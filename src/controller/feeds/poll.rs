@@ -12,7 +12,7 @@ use crate::api::parse;
 use crate::closure::reason::Reason;
 use crate::feeds::{Answer, Outcome, Source};
 use crate::roles::Listed;
-use crate::traces::Delivery;
+use crate::spans::Delivery;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};

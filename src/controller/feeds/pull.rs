@@ -11,7 +11,7 @@ use crate::api::acceptance_feed::Stream;
 use crate::closure::reason::Reason;
 use crate::feeds::{Answer, Format, Outcome, Source, event};
 use crate::roles::{Pulled, Settled};
-use crate::traces::Delivery;
+use crate::spans::Delivery;
 use http::HeaderMap;
 use kube::ResourceExt as _;
 use std::time::Instant;

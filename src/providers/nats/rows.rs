@@ -5,7 +5,7 @@
 
 use crate::closure::ids::System;
 use crate::providers::meter::Verb;
-use crate::traces::Protocol;
+use crate::spans::Protocol;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

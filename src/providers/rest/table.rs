@@ -11,7 +11,7 @@ use crate::closure::ids::System;
 use crate::closure::ledger::Link;
 use crate::closure::snapshot::EvidenceLink;
 use crate::providers::meter::Verb;
-use crate::traces::Protocol;
+use crate::spans::Protocol;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

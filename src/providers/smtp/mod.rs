@@ -20,7 +20,7 @@ use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::products::Smtp;
 use crate::products::smtp::Encryption;
 use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, Gate, HaltNotice, Intake, Permit, Probe, Prober};
-use crate::traces::{Protocol, Request};
+use crate::spans::{Protocol, Request};
 use async_trait::async_trait;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};

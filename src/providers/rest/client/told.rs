@@ -5,7 +5,7 @@ use crate::closure::ids::System;
 use crate::closure::snapshot::Trouble;
 use crate::providers::limits::Limits;
 use crate::providers::rest::reply::Failure;
-use crate::traces::{self, Protocol};
+use crate::spans::{self, Protocol};
 
 /// The request under way, where one is.
 ///
@@ -14,7 +14,7 @@ pub(super) struct Told<'a> {
     limits: &'a Limits,
     system: System,
     protocol: Protocol,
-    span: Option<traces::Request>,
+    span: Option<spans::Request>,
 }
 
 impl<'a> Told<'a> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::traces::{Delivery, Protocol, Request, Through, accepted, pass, pass_ended};
+use crate::spans::{Delivery, Protocol, Request, Through, accepted, pass, pass_ended};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
 use std::future::Future;
@@ -32,8 +32,7 @@ fn spans_of(done: impl FnOnce()) -> Vec<SpanData> {
     let subscriber = tracing_subscriber::registry().with(layer(&provider));
     tracing::subscriber::with_default(subscriber, done);
     provider.shutdown().unwrap();
-    let spans = kept.spans.lock().unwrap().clone();
-    spans
+    kept.spans.lock().unwrap().clone()
 }
 
 fn said(span: &SpanData, key: &str) -> Option<String> {
@@ -56,9 +55,9 @@ fn request(status: Option<u16>, outcome: &'static str, answer: bool, retry_after
 fn a_pass_and_its_requests() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let spans = spans_of(|| {
-        let span = pass("n", "c", "k");
+        let span = pass("n", "c");
         let work = async {
-            accepted("e-1", Some("/governance/reviews"), Some(PARENT));
+            accepted("k", "e-1", Some("/governance/reviews"), Some(PARENT));
             tracing::error!(secret = "a-token-that-shall-never-show", "a log line is none of a trace's");
             request(Some(200), "success", true, None);
             request(Some(429), "too_many_requests", false, Some(Duration::from_secs(7)));
@@ -71,6 +70,7 @@ fn a_pass_and_its_requests() {
     assert!(spans.iter().all(|span| span.events.is_empty()));
     assert_eq!(pass.parent_span_id, SpanId::INVALID);
     assert_eq!((pass.name.as_ref(), said(pass, "releaseclosure.outcome").as_deref()), ("pass", Some("waiting")));
+    assert_eq!(said(pass, "releaseclosure.key").as_deref(), Some("k"));
     assert_eq!(said(pass, "cloudevents.event_id").as_deref(), Some("e-1"));
     assert_eq!(said(pass, "cloudevents.event_source").as_deref(), Some("/governance/reviews"));
     let links: Vec<String> = pass.links.iter().map(|link| link.span_context.trace_id().to_string()).collect();

@@ -34,7 +34,7 @@ const TARGET: &str = "releaseclosure::traces";
 
 /// The span of one pass. It is a root: a closure may go on for days, and what made it is a link away.
 #[must_use]
-pub fn pass(namespace: &str, name: &str, key: &str) -> Span {
+pub fn pass(namespace: &str, name: &str) -> Span {
     trace_span!(
         target: TARGET,
         parent: None,
@@ -43,19 +43,21 @@ pub fn pass(namespace: &str, name: &str, key: &str) -> Span {
         "otel.status_code" = Empty,
         "k8s.namespace.name" = namespace,
         "releaseclosure.name" = name,
-        "releaseclosure.key" = key,
+        "releaseclosure.key" = Empty,
         "releaseclosure.outcome" = Empty,
         "cloudevents.event_id" = Empty,
         "cloudevents.event_source" = Empty,
     )
 }
 
-/// Says of the pass under way which accepted event it is about, and which span made its object.
-pub fn accepted(event: &str, source: Option<&str>, made_by: Option<&str>) {
+/// Says of the pass under way, as far as it was checked: its closure key, the accepted event it is about, and which span made its
+/// object.
+pub fn accepted(key: &str, event: &str, source: Option<&str>, made_by: Option<&str>) {
     let span = Span::current();
     if span.metadata().is_none_or(|metadata| metadata.target() != TARGET) {
         return;
     }
+    span.record("releaseclosure.key", key);
     span.record("cloudevents.event_id", event);
     if let Some(source) = source.filter(|source| is_shown(source)) {
         span.record("cloudevents.event_source", source);
