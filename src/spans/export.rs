@@ -200,3 +200,5 @@ pub(super) fn own(span: &Span) -> Option<TraceParent> {
 #[cfg(test)]
 #[path = "export_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::spans_during;

@@ -5,6 +5,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tracing::Instrument as _;
+use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -33,6 +34,17 @@ fn spans_of(done: impl FnOnce()) -> Vec<SpanData> {
     tracing::subscriber::with_default(subscriber, done);
     provider.shutdown().unwrap();
     kept.spans.lock().unwrap().clone()
+}
+
+/// The spans of what is done meanwhile, for tests of whoever makes any.
+pub(crate) async fn spans_during<W: Future>(work: W) -> (W::Output, Vec<SpanData>) {
+    let kept = Kept::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
+    let subscriber = tracing_subscriber::registry().with(layer(&provider));
+    let came = work.with_subscriber(subscriber).await;
+    provider.shutdown().unwrap();
+    let spans = kept.spans.lock().unwrap().clone();
+    (came, spans)
 }
 
 fn said(span: &SpanData, key: &str) -> Option<String> {

@@ -20,6 +20,8 @@ pub use context::TraceParent;
 pub use export::{Exporting, start};
 pub use switch::Switch;
 
+#[cfg(all(test, feature = "otlp"))]
+pub(crate) use export::spans_during;
 use export::{link, own};
 
 use std::time::Duration;
