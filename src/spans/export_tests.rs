@@ -3,9 +3,9 @@ use crate::spans::{Delivery, Protocol, Request, Through, accepted, pass, pass_en
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
 use std::future::Future;
-use std::sync::{Arc, Mutex};
-use tracing::Instrument as _;
+use std::sync::{Arc, Mutex, OnceLock};
 use tracing::instrument::WithSubscriber as _;
+use tracing::{Dispatch, Instrument as _, Subscriber};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -26,11 +26,19 @@ impl SpanExporter for Kept {
     }
 }
 
+/// What listens in one test.
+fn subscriber(provider: &SdkTracerProvider) -> impl Subscriber + Send + Sync + use<> {
+    /// Where there is but one subscriber, a thread that has none switches off the spans that it is the first to meet, for all.
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    tracing_subscriber::registry().with(layer(provider))
+}
+
 /// The spans of what is done.
 fn spans_of(done: impl FnOnce()) -> Vec<SpanData> {
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
-    let subscriber = tracing_subscriber::registry().with(layer(&provider));
+    let subscriber = subscriber(&provider);
     tracing::subscriber::with_default(subscriber, done);
     provider.shutdown().unwrap();
     kept.spans.lock().unwrap().clone()
@@ -40,7 +48,7 @@ fn spans_of(done: impl FnOnce()) -> Vec<SpanData> {
 pub(crate) async fn spans_during<W: Future>(work: W) -> (W::Output, Vec<SpanData>) {
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
-    let subscriber = tracing_subscriber::registry().with(layer(&provider));
+    let subscriber = subscriber(&provider);
     let came = work.with_subscriber(subscriber).await;
     provider.shutdown().unwrap();
     let spans = kept.spans.lock().unwrap().clone();
@@ -128,7 +136,7 @@ fn a_delivery_that_is_not_told_is_not_linked_to() {
         .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOff)
         .with_simple_exporter(kept)
         .build();
-    let subscriber = tracing_subscriber::registry().with(layer(&provider));
+    let subscriber = subscriber(&provider);
     tracing::subscriber::with_default(subscriber, || {
         assert_eq!(Delivery::begin("webhook").context(None), None);
     });
