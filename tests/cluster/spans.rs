@@ -248,6 +248,20 @@ async fn nothing_depends_on_a_collector() {
     assert!(hanging.batches() > 0 && failing.batches() > 0);
 }
 
+/// What cannot be is said, and the operator goes on without.
+#[test]
+fn an_endpoint_that_is_none_is_named() {
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_releaseclosure"))
+        .args(["operator", "--metrics-bind-address=0", "--log-format=json"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "not a place")
+        .env("KUBECONFIG", "/nonexistent")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(log.contains("no traces: the environment asks for what cannot be"), "{log}");
+    assert!(log.contains("releaseclosure: "), "it went on to look for its cluster: {log}");
+}
+
 /// What is switched off in one of the standard ways is off.
 #[tokio::test]
 async fn what_is_switched_off_sends_nothing() {
