@@ -61,13 +61,12 @@ impl Feeds {
             told.is_for(&namespace, &feed.name_any());
             let taking = self.take_event(feed, entry, stream, &told, &body);
             let outcome = taking.instrument(told.span()).await;
+            let settled = match word(outcome) {
+                Some(word) => events.settle(&receipt, word).instrument(told.span()).await.is_ok(),
+                None => true,
+            };
             told.ended(outcome.label());
-            if let Some(word) = word(outcome)
-                && events.settle(&receipt, word).await.is_err()
-            {
-                return;
-            }
-            if outcome.answer() == Answer::Later {
+            if !settled || outcome.answer() == Answer::Later {
                 return;
             }
         }
