@@ -15,26 +15,20 @@ pub struct TraceParent(String);
 impl TraceParent {
     /// The context that a text is.
     ///
-    /// None where it is none: another version, other characters, an id of zeros. A text of a later version would have to be read as
-    /// one of this; nobody sends any.
+    /// None where it is none: other characters, an id of zeros, another version, which may hold what is not known here.
     #[must_use]
     pub fn parse(text: &str) -> Option<TraceParent> {
-        let mut parts = text.split('-');
-        let lengths = [2, 32, 16, 2];
-        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let fits = text.len() == LENGTH
-            && lengths
-                .into_iter()
-                .all(|length| parts.next().is_some_and(|part| part.len() == length && part.bytes().all(digits)))
-            && parts.next().is_none();
-        let fields = fits.then(|| (text.get(..2), text.get(3..35), text.get(36..52)));
-        let zeros = |part: &str| part.bytes().all(|byte| byte == b'0');
-        match fields {
-            Some((Some("00"), Some(trace), Some(span))) if !zeros(trace) && !zeros(span) => {
-                Some(TraceParent(text.to_owned()))
-            }
-            _ => None,
+        if text.len() != LENGTH {
+            return None;
         }
+        let parts: Vec<&str> = text.split('-').collect();
+        let [version, trace, span, flags] = parts[..] else { return None };
+        let digits = |part: &str, length: usize| {
+            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let zeros = |part: &str| part.bytes().all(|byte| byte == b'0');
+        let fits = version == "00" && digits(trace, 32) && digits(span, 16) && digits(flags, 2);
+        (fits && !zeros(trace) && !zeros(span)).then(|| TraceParent(text.to_owned()))
     }
 
     /// The context that a request names, where it names one: a header that is there once.

@@ -33,7 +33,8 @@ impl Switch {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let first = |names: [&str; 2]| names.into_iter().find_map(&variable);
         let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let elsewhere = variable("OTEL_TRACES_EXPORTER").is_some_and(|value| value != "otlp");
+        let elsewhere =
+            variable("OTEL_TRACES_EXPORTER").is_some_and(|list| list.split(',').all(|one| one.trim() != "otlp"));
         if disabled || elsewhere || first(ENDPOINTS).is_none() {
             return Switch::Off;
         }
@@ -62,6 +63,7 @@ mod tests {
         assert_eq!(of(&[endpoint, ("OTEL_SDK_DISABLED", "false")]), on);
         assert_eq!(of(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]), Switch::Off);
         assert_eq!(of(&[endpoint, ("OTEL_TRACES_EXPORTER", "otlp")]), on);
+        assert_eq!(of(&[endpoint, ("OTEL_TRACES_EXPORTER", "console, otlp")]), on);
         let timeouts = [endpoint, ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250")];
         assert_eq!(of(&timeouts), Switch::On { timeout: Duration::from_millis(250) });
         assert_eq!(of(&[endpoint, ("OTEL_EXPORTER_OTLP_TIMEOUT", "0")]), on);
