@@ -4,7 +4,7 @@
 //! [`roles`] are the systems it decides about, as traits, and [`providers`] the products that play them; [`drive`] is
 //! the loop that takes the core from one to the other, and [`controller`] runs it in a cluster; [`feeds`] are accepted
 //! reviews as they come in by themselves. [`settings`] is what may be said at the start; [`lease`] sees to it that one
-//! replica acts, for each of the [`shards`]; [`telemetry`] and [`health`] tell how it goes. [`people`] is what coordinators and pipelines use,
+//! replica acts, for each of the [`shards`]; [`telemetry`], [`spans`] and [`health`] tell how it goes. [`people`] is what coordinators and pipelines use,
 //! [`sandbox`] six systems to try it all with.
 
 // For the library alone: whatever a test's helper modules call public, nobody can reach.
@@ -23,6 +23,7 @@ pub mod roles;
 pub mod sandbox;
 pub mod settings;
 pub mod shards;
+pub mod spans;
 pub mod telemetry;
 
 pub use releaseclosure_core as closure;

@@ -2,6 +2,7 @@
 
 use releaseclosure::people::{self, Ending};
 use releaseclosure::settings::{self, Arguments, Command};
+use releaseclosure::spans::{self, Switch};
 use releaseclosure::{api, controller, sandbox, telemetry};
 use std::error::Error;
 use std::process::ExitCode;
@@ -29,12 +30,18 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ending = match command {
         Command::Operator(settings) => {
-            telemetry::start_logging(settings.log_format.is_json());
-            runtime.block_on(controller::run(settings))?;
+            let (layer, exporting) = spans::start(Switch::of_environment());
+            telemetry::start_logging(settings.log_format.is_json(), layer);
+            exporting.announce();
+            let ended = runtime.block_on(controller::run(settings));
+            // With all that is under way: what ends then is told, too.
+            drop(runtime);
+            exporting.stop();
+            ended?;
             Ending::Done
         }
         Command::Sandbox(settings) => {
-            telemetry::start_logging(None);
+            telemetry::start_logging(None, None);
             runtime.block_on(sandbox::run(settings))?;
             Ending::Done
         }

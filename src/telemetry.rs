@@ -8,6 +8,7 @@
 //! process, and its counters begin at zero with it, as Prometheus expects.
 
 use crate::feeds;
+use crate::spans::Layer;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,7 +20,9 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 pub mod figures;
 mod labels;
@@ -36,18 +39,21 @@ use scene::{Looked, Watch};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Starts logging to stderr: one JSON object a line, or text; where that is not said, text for a person at a terminal and JSON
-/// else. Whatever a pass logs names its closure, in the line's `span`. What is logged is told by `RUST_LOG`, else everything from `info` on. The first call counts; later ones, in tests, do nothing.
-pub fn start_logging(json: Option<bool>) {
+/// else. Whatever a pass logs names its closure, in the line's `span`. What is logged is told by `RUST_LOG`, else everything from `info` on.
+/// `traces` gets the spans, where somebody listens. The first call counts; later ones, in tests, do nothing.
+pub fn start_logging(json: Option<bool>, traces: Option<Layer>) {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .with_env_var(EnvFilter::DEFAULT_ENV)
         .from_env_lossy();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let listening = tracing_subscriber::registry().with(traces);
     // An error means that logging has been started already.
     let _ = if !json.unwrap_or_else(|| !std::io::stderr().is_terminal()) {
-        logs.with_target(false).try_init()
+        listening.with(logs.with_target(false).with_filter(filter)).try_init()
     } else {
-        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        let logs = logs.json().flatten_event(true).with_current_span(true).with_span_list(false);
+        listening.with(logs.with_filter(filter)).try_init()
     };
 }
 

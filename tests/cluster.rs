@@ -78,6 +78,9 @@ mod prometheus;
 mod releases;
 #[path = "cluster/shards.rs"]
 mod shards;
+#[cfg(feature = "otlp")]
+#[path = "cluster/spans.rs"]
+mod spans;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

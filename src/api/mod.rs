@@ -46,6 +46,10 @@ pub const REQUESTED_AT: &str = "releaseclosure.io/requestedAt";
 /// The annotation that names the feed that made a closure. For people: nothing depends on it.
 pub const FEED: &str = "releaseclosure.io/feed";
 
+/// The annotation that names the span that made a closure, in the form of W3C Trace Context. Traces of passes are linked to it; nothing
+/// else depends on it, and what is not well-formed is ignored.
+pub const TRACEPARENT: &str = "releaseclosure.io/traceparent";
+
 pub(crate) use crate::products::NAME_PATTERN;
 /// What a word chosen by people looks like (a state, a kind of artifact): printable, and no space at either end.
 pub(crate) const WORD_PATTERN: &str = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$";

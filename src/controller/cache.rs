@@ -5,7 +5,7 @@
 
 use super::approved::KindName;
 use crate::api::conditions::ANNOUNCED;
-use crate::api::{FollowUpPacket, REQUESTED_AT, ReleaseClosure};
+use crate::api::{FollowUpPacket, REQUESTED_AT, ReleaseClosure, TRACEPARENT};
 use crate::closure::ids::ClosureKey;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -162,10 +162,25 @@ pub struct IdVersion {
 /// # Errors
 /// What is there is not of its type.
 pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let mut metadata = metadata_of_pass(deserializer)?;
+    metadata.annotations = metadata.annotations.and_then(|mut annotations| {
+        annotations.remove(TRACEPARENT);
+        (!annotations.is_empty()).then_some(annotations)
+    });
+    Ok(metadata)
+}
+
+/// The same with what traces of a pass say, and nobody keeps.
+///
+/// # Errors
+/// What is there is not of its type.
+pub fn metadata_of_pass<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Default, Deserialize)]
     struct Annotations {
         #[serde(rename = "releaseclosure.io/requestedAt")]
         requested_at: Option<String>,
+        #[serde(rename = "releaseclosure.io/traceparent")]
+        traceparent: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -188,9 +203,11 @@ pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta
         resource_version,
         creation_timestamp,
         deletion_timestamp,
-        annotations: Annotations { requested_at },
+        annotations: Annotations { requested_at, traceparent },
     } = Slim::deserialize(deserializer)?;
-    let annotations = requested_at.map(|at| BTreeMap::from([(REQUESTED_AT.to_owned(), at)]));
+    let known = [(REQUESTED_AT, requested_at), (TRACEPARENT, traceparent)].into_iter();
+    let annotations: BTreeMap<_, _> = known.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let annotations = (!annotations.is_empty()).then_some(annotations);
     Ok(ObjectMeta {
         name,
         namespace,

@@ -122,7 +122,8 @@ impl Connections {
     /// What is kept of a connection, by its home and name.
     fn entry(&self, home: &str, name: &str) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.entry((home.to_owned(), name.to_owned())).or_default().clone()
+        let new = || Arc::new(Entry { meter: Arc::new(Meter::of(home, name)), ..Entry::default() });
+        entries.entry((home.to_owned(), name.to_owned())).or_insert_with(new).clone()
     }
 
     /// Drops the client of a connection that is gone.

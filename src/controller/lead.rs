@@ -14,6 +14,7 @@ use crate::drive;
 use crate::health::Filling;
 use crate::lease::{Fence, Lost};
 use crate::shards::Shard;
+use crate::spans;
 use crate::telemetry::Ending;
 use futures::{FutureExt as _, future};
 use kube::ResourceExt as _;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
 /// What a shard is led with.
 pub(super) struct Led<'a> {
@@ -188,8 +189,9 @@ async fn reconcile(reference: ObjectRef<Unfinished>, context: Arc<Context>, stop
         return Next::OnChange;
     }
     let span = info_span!("pass", closure = %object.key(), namespace, object = name);
-    let pass = guarded(&context, &object, Box::pin(pass::run(&context, &namespace, &name)));
-    let next = pass.instrument(span).await;
+    let told = spans::pass(&namespace, &name);
+    let pass = Box::pin(pass::run(&context, &namespace, &name).instrument(told.clone()));
+    let next = guarded(&context, &object, told, pass).instrument(span).await;
     drop((turn, place));
     next
 }
@@ -198,6 +200,7 @@ async fn reconcile(reference: ObjectRef<Unfinished>, context: Arc<Context>, stop
 pub(super) async fn guarded(
     context: &Context,
     object: &Unfinished,
+    told: Span,
     pass: impl Future<Output = Result<pass::Ended, PassError>>,
 ) -> Next {
     let counted = context.metrics.pass();
@@ -217,6 +220,7 @@ pub(super) async fn guarded(
             (Ending::Panic, Next::After(drive::after_failures(attempts + 3, fastrand::f64())))
         }
     };
+    spans::pass_ended(&told, ending.as_str(), matches!(ending, Ending::Error | Ending::Panic));
     counted.end(ending);
     next
 }

@@ -9,16 +9,17 @@ use super::foreign::{self, Read};
 use super::packets;
 use super::playbooks::{Resolved, Unusable};
 use super::record::{self, StoreError};
-use crate::api::ReleaseClosure;
 use crate::api::conditions::Standing;
 use crate::api::parse;
 use crate::api::release_closure::Mode;
+use crate::api::{ReleaseClosure, TRACEPARENT};
 use crate::closure::accepted::Accepted;
 use crate::closure::decide::{Brief, IntakeTerms, Memory, Pass};
 use crate::closure::ids::{Step, System};
 use crate::closure::ledger::{Ledger, Retry};
 use crate::closure::reason::Reason;
 use crate::drive::{self, End, Fenced, Host, Remembered, Stopped, Unstored};
+use crate::spans;
 use crate::telemetry::Ending;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -115,6 +116,9 @@ pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<
             return Ok((Ending::Waiting, Next::OnChange));
         }
     };
+    let event = &accepted.review().accepted_event;
+    let made_by = subject.object.annotations().get(TRACEPARENT);
+    spans::accepted(accepted.key().as_str(), &event.id, event.source.as_deref(), made_by.map(String::as_str));
     let mut draft = Draft::of(status, subject.object.metadata.resource_version.clone());
     draft.ledger = match draft.ledger.clone().checked() {
         Ok(ledger) => ledger,

@@ -46,7 +46,7 @@ pub enum StoreError {
 pub async fn read(context: &Context, namespace: &str, name: &str) -> Result<Option<ReleaseClosure>, kube::Error> {
     #[derive(Deserialize)]
     struct Read {
-        #[serde(deserialize_with = "super::cache::metadata")]
+        #[serde(deserialize_with = "super::cache::metadata_of_pass")]
         metadata: ObjectMeta,
         spec: ReleaseClosureSpec,
         status: Option<ReleaseClosureStatus>,

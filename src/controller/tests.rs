@@ -60,7 +60,7 @@ async fn a_pass_that_panics_is_made_again_ever_later_and_disturbs_no_other() {
                 assert!(name != "poisoned", "as a defect would");
                 Ok((Ending::Closed, Next::OnChange))
             };
-            guarded(&context, &unfinished(name), work).await
+            guarded(&context, &unfinished(name), Span::none(), work).await
         }
     };
     let woken = stream::iter(["before", "poisoned", "after"]).chain(stream::pending());

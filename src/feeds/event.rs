@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::closure::ids::is_id;
+use crate::spans::TraceParent;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
@@ -30,6 +31,18 @@ pub fn review(
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => return Err(Malformed),
     };
     if is_id(&id) { Ok(Some(id)) } else { Err(Malformed) }
+}
+
+/// The context of a span that an event names beside its attributes, as the distributed-tracing extension of CloudEvents has it.
+#[must_use]
+pub fn trace_parent(body: &[u8]) -> Option<TraceParent> {
+    /// The one member that counts.
+    #[derive(serde::Deserialize)]
+    struct Extended {
+        traceparent: String,
+    }
+    let extended: Extended = serde_json::from_slice(body).ok()?;
+    TraceParent::parse(&extended.traceparent)
 }
 
 /// In binary mode the attributes are headers, which no signature covers.
@@ -81,6 +94,17 @@ mod tests {
         for bad in [&b"payload=%7B%7D"[..], b"", b"\xff", b"{\"issue\":", nested.as_bytes()] {
             assert_eq!(review(Format::GitHub, None, &HeaderMap::new(), bad), Err(Malformed));
         }
+    }
+
+    #[test]
+    fn an_event_may_name_the_span_that_sent_it() {
+        const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let named = |event: &Value| trace_parent(event.to_string().as_bytes()).map(|parent| parent.to_string());
+        assert_eq!(named(&json!({"id": "1", "traceparent": PARENT})).as_deref(), Some(PARENT));
+        for event in [json!({}), json!([]), json!({"traceparent": 1}), json!({"traceparent": "<script>"})] {
+            assert_eq!(named(&event), None, "{event}");
+        }
+        assert_eq!(trace_parent(b"{"), None);
     }
 
     #[test]

@@ -11,8 +11,10 @@ use super::LimitSettings;
 use super::breaker::Breaker;
 use super::meter::{Holdup, Meter, Verb};
 use super::rest::reply::{Came, Failure, Fate};
+use crate::closure::ids::System;
 use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::roles::{Gate, Permit};
+use crate::spans::{Protocol, Request};
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +50,7 @@ pub struct Limits {
     places: Arc<Semaphore>,
     state: Mutex<State>,
     meter: Arc<Meter>,
+    provider: &'static str,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,19 @@ impl Limits {
                 breaker: Breaker::new(),
             }),
             meter,
+            provider: "",
         }
+    }
+
+    /// The same, of a connection to this product.
+    #[must_use]
+    pub fn of(self, provider: &'static str) -> Limits {
+        Limits { provider, ..self }
+    }
+
+    /// A request goes out through this connection: its span. `system`: whose records it is about.
+    pub(super) fn request(&self, system: System, protocol: Protocol) -> Request {
+        Request::begin(self.meter.through(), self.provider, system.as_str(), protocol)
     }
 
     /// Where its requests are counted.

@@ -1,5 +1,6 @@
 //! Counts of what went through one connection, cheap enough for every request and made for metrics: closed sets only.
 
+use crate::spans::Through;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -117,6 +118,7 @@ pub const TOOK_MAX: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_0
 /// The counts. They only grow.
 #[derive(Debug, Default)]
 pub struct Meter {
+    through: Through,
     requests: [[AtomicU64; Class::ALL.len()]; Verb::ALL.len()],
     took: [AtomicU64; TOOK_MAX.len() + 1],
     microseconds: AtomicU64,
@@ -126,6 +128,19 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Counts of this connection, at zero.
+    #[must_use]
+    pub fn of(namespace: &str, connection: &str) -> Meter {
+        let through = Through { namespace: namespace.to_owned(), connection: connection.to_owned() };
+        Meter { through, ..Meter::default() }
+    }
+
+    /// The connection, as administrators named it.
+    #[must_use]
+    pub fn through(&self) -> &Through {
+        &self.through
+    }
+
     /// Requests sent, by method and how they ended.
     #[must_use]
     pub fn requests(&self, verb: Verb, class: Class) -> u64 {

@@ -357,8 +357,8 @@ pub fn connect(settings: &Settings) -> Result<Connected, Refused> {
 /// [`connect`], with somebody else's name resolution.
 pub(crate) fn connect_with(settings: &Settings, lookup: Arc<dyn Lookup>) -> Result<Connected, Refused> {
     settings.limits.check()?;
-    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()));
     let name = settings.product.name();
+    let limits = Arc::new(Limits::new(settings.limits, settings.meter.clone()).of(name));
     PRODUCTS
         .iter()
         .find(|(product, _)| *product == name)

@@ -6,7 +6,7 @@ mod asked;
 #[path = "feeds/many.rs"]
 mod many;
 #[path = "feeds/poster.rs"]
-mod poster;
+pub mod poster;
 #[path = "feeds/rights.rs"]
 mod rights;
 
@@ -27,6 +27,7 @@ pub struct Fed {
     /// Where it takes them.
     pub address: String,
     pub feeds: Api<AcceptanceFeed>,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A feed of webhooks.
@@ -46,12 +47,18 @@ impl Fed {
     }
 
     pub async fn with(name: &str, setup: Setup, feeds: &[Value]) -> Fed {
+        Fed::within(Vec::new(), name, setup, feeds).await
+    }
+
+    /// One whose operator has more in its environment.
+    pub async fn within(environment: Vec<(&'static str, String)>, name: &str, setup: Setup, feeds: &[Value]) -> Fed {
         let stage = Stage::with(name, setup).await;
         let mut fed = Fed {
             feeds: Api::namespaced(stage.client.clone(), name),
             address: format!("127.0.0.1:{}", crate::operators::free_port()),
             stage,
             operator: None,
+            environment,
         };
         let secrets = json!({"stringData": {"webhook": SECRET, "next": "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}});
         fed.edit_secret(secrets).await;
@@ -86,7 +93,12 @@ impl Fed {
         let _ = leases.delete("releaseclosure-operator", &Default::default()).await;
         let flags = self.flags();
         let kubeconfig = self.stage.plane.kubeconfig();
-        let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
+        let environment = self.environment.clone();
+        let start = move || {
+            let binary = std::path::Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
+            let flags = flags.each_ref().map(String::as_str);
+            Operator::launch_in(&environment, binary, "info,releaseclosure=debug", kubeconfig, &flags).up()
+        };
         self.operator = Some(tokio::task::spawn_blocking(start).await.unwrap());
     }
 

@@ -93,6 +93,17 @@ impl Operator {
 
     /// The same, of another build and with another level of logging.
     pub fn launch_as(binary: &Path, level: &str, kubeconfig: PathBuf, flags: &[&str]) -> Operator {
+        Operator::launch_in(&[], binary, level, kubeconfig, flags)
+    }
+
+    /// The same, with more in its environment.
+    pub fn launch_in(
+        environment: &[(&str, String)],
+        binary: &Path,
+        level: &str,
+        kubeconfig: PathBuf,
+        flags: &[&str],
+    ) -> Operator {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = kubeconfig.with_file_name(format!("operator-{count}.log"));
@@ -107,6 +118,7 @@ impl Operator {
             .env("KUBECONFIG", &kubeconfig)
             .env("RUST_LOG", level)
             .env("LOG", &log)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -188,6 +200,20 @@ impl Stage {
         let (kubeconfig, flags) = self.command_line();
         let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
         tokio::task::spawn_blocking(start).await.unwrap()
+    }
+
+    /// One with more in its environment, and more flags. It has found everything ready.
+    pub async fn operator_in(&self, environment: Vec<(&'static str, String)>, more: &[String]) -> Operator {
+        let (kubeconfig, flags) = self.command_line();
+        let flags: Vec<String> = flags.into_iter().chain(more.iter().cloned()).collect();
+        let start = move || {
+            let binary = Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            Operator::launch_in(&environment, binary, "info", kubeconfig, &flags).up()
+        };
+        let operator = tokio::task::spawn_blocking(start).await.unwrap();
+        self.settled_in().await;
+        operator
     }
 
     fn command_line(&self) -> (PathBuf, [String; 2]) {

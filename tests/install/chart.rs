@@ -102,6 +102,7 @@ fn values_that_are_wrong_are_refused_by_name() {
         // No name would be all of them.
         ("openNamespaces[0].namespace=payments,openNamespaces[0].secrets=null", "secrets"),
         ("resources.limits.memory=much", "memory"),
+        ("traces.endpoint=collector:4318", "endpoint"),
     ] {
         let refusal = helm.template(&["--set", value]).expect_err(value);
         assert!(refusal.contains("schema") && refusal.contains(complaint), "{value}: {refusal}");
@@ -120,6 +121,18 @@ fn each_value_says_something() {
     for (values, kind, pointer, expected) in [
         ("replicas=3", "Deployment", "/spec/replicas", json!(3)),
         ("log=debug", "Deployment", "/spec/template/spec/containers/0/env/2/value", json!("debug")),
+        (
+            "traces.endpoint=http://otel-collector.observability.svc:4318",
+            "Deployment",
+            "/spec/template/spec/containers/0/env/2",
+            json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://otel-collector.observability.svc:4318"}),
+        ),
+        (
+            "traces.endpoint=https://traces.example.com/otlp",
+            "NetworkPolicy",
+            "/spec/egress",
+            json!([{"ports": [{"protocol": "TCP", "port": 443}]}]),
+        ),
         ("nodeSelector.disk=ssd", "Deployment", "/spec/template/spec/nodeSelector/disk", json!("ssd")),
         ("image.pullPolicy=Always", "Deployment", "/spec/template/spec/containers/0/imagePullPolicy", json!("Always")),
         (
@@ -180,6 +193,34 @@ fn each_value_says_something() {
     ];
     assert_eq!(names, expected);
     assert_eq!(added[2].1["rules"][0]["resourceNames"], json!(["a", "b"]));
+}
+
+/// The component and the chart's value say the same.
+#[test]
+fn traces_are_a_component_as_well() {
+    let overlay = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{}", std::process::id()));
+    std::fs::create_dir_all(&overlay).unwrap();
+    // Kustomize takes no absolute path.
+    let up: PathBuf = overlay.strip_prefix("/").unwrap().components().map(|_| "..").collect();
+    let at = |part: &str| up.join(repository(part).strip_prefix("/").unwrap()).display().to_string();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [at("manifests/base")], "components": [at("manifests/components/traces")],
+    });
+    std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    let kubectl = repository(".build/controlplane/kubectl");
+    let ran = Command::new(kubectl).arg("kustomize").arg(&overlay).output().expect("kubectl can be started");
+    let built = objects(std::str::from_utf8(&ran.stdout).unwrap());
+    std::fs::remove_dir_all(&overlay).unwrap();
+    let key = |kind: &str, name: &str| (kind.to_owned(), "releaseclosure-system".to_owned(), name.to_owned());
+    let environment = "/spec/template/spec/containers/0/env";
+    let deployment = &built[&key("Deployment", "releaseclosure-operator")];
+    let endpoint = deployment.pointer(environment).unwrap()[2]["value"].as_str().expect("an endpoint");
+    let policy = &built[&key("NetworkPolicy", "releaseclosure-traces")];
+    let Some(helm) = Helm::find() else { return };
+    let rendered = helm.template(&["--set", &format!("traces.endpoint={endpoint}")]).unwrap();
+    assert_eq!(rendered.get(&key("NetworkPolicy", "releaseclosure-traces")), Some(policy));
+    assert_eq!(rendered.get(&key("Deployment", "releaseclosure-operator")), Some(deployment));
 }
 
 #[test]

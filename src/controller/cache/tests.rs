@@ -7,7 +7,7 @@ fn of_the_metadata_what_a_pass_needs_is_kept_and_nothing_else() {
         "metadata": {
             "name": "c", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "17",
             "creationTimestamp": "2026-11-20T10:00:00Z", "deletionTimestamp": "2026-11-20T11:00:00Z",
-            "annotations": {"releaseclosure.io/requestedAt": "now", "other": "x".repeat(1000)},
+            "annotations": {"releaseclosure.io/requestedAt": "now", "releaseclosure.io/traceparent": "00-", "other": "x".repeat(1000)},
             "labels": {"a": "b"}, "finalizers": ["f"], "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}],
         },
         "spec": {}, "status": {},

@@ -12,13 +12,14 @@ use crate::api::acceptance_feed::Template;
 use crate::api::closure_playbook::ConnectionRef;
 use crate::api::parse::{self, Playbook};
 use crate::api::release_closure::PlaybookRef;
-use crate::api::{FEED, ReleaseClosure, ReleaseClosureSpec};
+use crate::api::{FEED, ReleaseClosure, ReleaseClosureSpec, TRACEPARENT};
 use crate::closure::accepted::{AcceptedEvent, Evidence, Milestone, Release, Review};
 use crate::closure::ids::{ClosureKey, System};
 use crate::closure::reason::Reason;
 use crate::closure::snapshot::{Observation, ReviewRecord, Trouble, Unreachable};
 use crate::feeds::Outcome;
 use crate::roles::{Connected, Subject};
+use crate::spans::TraceParent;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
@@ -55,6 +56,8 @@ pub(super) struct For<'a> {
     pub(super) playbook: &'a PlaybookRef,
     /// What no record holds.
     pub(super) template: &'a Template,
+    /// The span that a closure which is made is linked to.
+    pub(super) made_by: Option<TraceParent>,
 }
 
 /// The governance system of a feed, and the rules it is read by.
@@ -167,7 +170,8 @@ async fn make(context: &Arc<Context>, feed: &For<'_>, spec: ReleaseClosureSpec) 
     }
     let name = name_of(&spec, &key);
     let mut object = ReleaseClosure::new(&name, spec.clone());
-    object.metadata.annotations = Some([(FEED.to_owned(), feed.feed.to_owned())].into());
+    let made_by = feed.made_by.as_ref().map(|made_by| (TRACEPARENT.to_owned(), made_by.to_string()));
+    object.metadata.annotations = Some([(FEED.to_owned(), feed.feed.to_owned())].into_iter().chain(made_by).collect());
     let api: Api<ReleaseClosure> = Api::namespaced(context.client.clone(), namespace);
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => {

@@ -23,7 +23,7 @@ fn record() -> ReviewRecord {
 fn mirrored(record: ReviewRecord) -> Option<ReleaseClosureSpec> {
     let playbook = PlaybookRef { kind: PlaybookKind::ClosurePlaybook, name: "engineering".to_owned() };
     let template = Template { mode: Mode::Plan, coordinator: Some("release-coordinators".to_owned()) };
-    mirror(&For { namespace: "n", feed: "f", playbook: &playbook, template: &template }, record)
+    mirror(&For { namespace: "n", feed: "f", playbook: &playbook, template: &template, made_by: None }, record)
 }
 
 #[test]

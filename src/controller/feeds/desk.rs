@@ -6,11 +6,13 @@ use super::{Feeds, SECRET_AGE_MAX, SECRET_AGE_MIN};
 use crate::api::AcceptanceFeed;
 use crate::closure::reason::Reason;
 use crate::feeds::server::{Delivery, Desk};
-use crate::feeds::{Outcome, Source, event};
+use crate::feeds::{Format, Outcome, Source, event};
+use crate::spans::{self, TraceParent};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing::Instrument as _;
 
 /// A delivery under way.
 struct InHand<'a>(&'a AtomicUsize);
@@ -32,18 +34,26 @@ impl Drop for InHand<'_> {
 impl Desk for Feeds {
     async fn take(&self, delivery: Delivery) -> Outcome {
         let _in_hand = InHand::new(&self.in_hand);
+        let told = spans::Delivery::begin(Source::Webhook.label());
+        let outcome = self.receive(delivery, &told).instrument(told.span()).await;
+        told.ended(outcome.label());
+        outcome
+    }
+}
+
+impl Feeds {
+    async fn receive(&self, delivery: Delivery, told: &spans::Delivery) -> Outcome {
         let feed = self.store.get(&ObjectRef::new(&delivery.name).within(&delivery.namespace));
         let Some(feed) = feed.filter(|feed| feed.spec.webhook.is_some()) else {
             // There is no status to tell it on.
             self.context.metrics.feed_event(Source::Webhook, Outcome::Unknown);
             return Outcome::Unknown;
         };
-        self.take_for(&feed, delivery).await
+        told.is_for(&delivery.namespace, &delivery.name);
+        self.take_for(&feed, delivery, told).await
     }
-}
 
-impl Feeds {
-    async fn take_for(&self, feed: &AcceptanceFeed, delivery: Delivery) -> Outcome {
+    async fn take_for(&self, feed: &AcceptanceFeed, delivery: Delivery, told: &spans::Delivery) -> Outcome {
         let Delivery { namespace, name, headers, body } = delivery;
         let entry = self.entry(feed);
         let mut came = Came::default();
@@ -83,9 +93,15 @@ impl Feeds {
                 return self.note(Source::Webhook, feed, &entry, Outcome::Malformed, came, None).await;
             }
         };
+        // Of what is signed as a whole, the event's own word counts; a header is nobody's signature's business.
+        let sender = match webhook.format {
+            Format::CloudEvents => event::trace_parent(&body).or_else(|| TraceParent::of_headers(&headers)),
+            _ => TraceParent::of_headers(&headers),
+        };
+        let made_by = told.context(sender);
         drop(body);
         let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
-        let of = For { namespace: &namespace, feed: &name, playbook, template };
+        let of = For { namespace: &namespace, feed: &name, playbook, template, made_by };
         let admitted = admit::admit(&self.context, &of, &review).await;
         came.review = Some(review);
         came.closure = admitted.closure;

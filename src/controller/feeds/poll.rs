@@ -10,13 +10,15 @@ use crate::api::AcceptanceFeed;
 use crate::api::acceptance_feed::{Poll, Position};
 use crate::api::parse;
 use crate::closure::reason::Reason;
-use crate::feeds::{Answer, Source};
+use crate::feeds::{Answer, Outcome, Source};
 use crate::roles::Listed;
+use crate::spans::Delivery;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::Instrument as _;
 
 /// Most pages of one look: after them it goes on at the next one, so that one feed does not keep the connection to itself.
 const PAGES_MAX: usize = 100;
@@ -91,7 +93,12 @@ impl Feeds {
                 if entry.book().knows(&print) {
                     continue;
                 }
-                if !self.follow_up(feed, entry, &namespace, review.id, &print).await {
+                let told = Delivery::begin(Source::Poll.label());
+                told.is_for(&namespace, &feed.name_any());
+                let follow_up = self.follow_up(feed, entry, &told, review.id, &print);
+                let outcome = follow_up.instrument(told.span()).await;
+                told.ended(outcome.label());
+                if outcome.answer() == Answer::Later {
                     failures += 1;
                 }
                 if failures > FAILURES_MAX {
@@ -120,25 +127,24 @@ impl Feeds {
         Looked::Partly
     }
 
-    /// Reads one review of a list and makes its closure. False where it is to be tried again.
+    /// Reads one review of a list and makes its closure.
     async fn follow_up(
         &self,
         feed: &AcceptanceFeed,
         entry: &Entry,
-        namespace: &str,
+        told: &Delivery,
         review: String,
         print: &[u8; 32],
-    ) -> bool {
-        let name = feed.name_any();
+    ) -> Outcome {
+        let (namespace, name) = (feed.namespace().unwrap_or_default(), feed.name_any());
         let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
-        let of = For { namespace, feed: &name, playbook, template };
+        let of = For { namespace: &namespace, feed: &name, playbook, template, made_by: told.context(None) };
         let admitted = admit::admit(&self.context, &of, &review).await;
         if admitted.trouble.is_some() {
             *entry.trouble() = admitted.trouble;
         }
         let came = Came { event: None, review: Some(review), closure: admitted.closure };
-        let outcome = self.note(Source::Poll, feed, entry, admitted.outcome, came, Some(print)).await;
-        outcome.answer() != Answer::Later
+        self.note(Source::Poll, feed, entry, admitted.outcome, came, Some(print)).await
     }
 }
 

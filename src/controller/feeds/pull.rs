@@ -11,9 +11,11 @@ use crate::api::acceptance_feed::Stream;
 use crate::closure::reason::Reason;
 use crate::feeds::{Answer, Format, Outcome, Source, event};
 use crate::roles::{Pulled, Settled};
+use crate::spans::Delivery;
 use http::HeaderMap;
 use kube::ResourceExt as _;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// Most events of one turn: after them it goes on at the next one.
 const EVENTS_MAX: usize = 1000;
@@ -55,13 +57,16 @@ impl Feeds {
                     return;
                 }
             };
-            let outcome = self.take_event(feed, entry, stream, &namespace, &body).await;
-            if let Some(word) = word(outcome)
-                && events.settle(&receipt, word).await.is_err()
-            {
-                return;
-            }
-            if outcome.answer() == Answer::Later {
+            let told = Delivery::begin(Source::Nats.label());
+            told.is_for(&namespace, &feed.name_any());
+            let taking = self.take_event(feed, entry, stream, &told, &body);
+            let outcome = taking.instrument(told.span()).await;
+            let settled = match word(outcome) {
+                Some(word) => events.settle(&receipt, word).instrument(told.span()).await.is_ok(),
+                None => true,
+            };
+            told.ended(outcome.label());
+            if !settled || outcome.answer() == Answer::Later {
                 return;
             }
         }
@@ -72,9 +77,10 @@ impl Feeds {
         feed: &AcceptanceFeed,
         entry: &Entry,
         stream: &Stream,
-        namespace: &str,
+        told: &Delivery,
         body: &[u8],
     ) -> Outcome {
+        let namespace = feed.namespace().unwrap_or_default();
         // What lies in a stream is plain JSON; who may put it there, the stream's own permissions say.
         let pointer = stream.review_id_pointer.as_deref();
         let review = match event::review(Format::StandardWebhooks, pointer, &HeaderMap::new(), body) {
@@ -86,7 +92,9 @@ impl Feeds {
         };
         let name = feed.name_any();
         let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
-        let admitted = admit::admit(&self.context, &For { namespace, feed: &name, playbook, template }, &review).await;
+        let made_by = told.context(event::trace_parent(body));
+        let of = For { namespace: &namespace, feed: &name, playbook, template, made_by };
+        let admitted = admit::admit(&self.context, &of, &review).await;
         if admitted.trouble.is_some() {
             *entry.trouble() = admitted.trouble;
         }

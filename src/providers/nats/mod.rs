@@ -197,6 +197,7 @@ impl JetStream {
         understand: impl FnOnce(&Reply) -> Came<T>,
     ) -> (Came<T>, Option<Silence>) {
         let (about, began) = ((request.verb(), request.record()), Instant::now());
+        let span = self.limits.request(request.system(), request.protocol());
         let conversation = self.server.converse(move |inbox| request.into_bytes(inbox));
         let mut silence = None;
         let came = match tokio::time::timeout_at(deadline, conversation).await {
@@ -214,6 +215,7 @@ impl JetStream {
             }
             Err(_) => Came::Failure(failure(Fate::Unknown, Trouble::Unavailable)),
         };
+        came.tell(span);
         self.limits.learn(about, probe, began, &came);
         (came, silence)
     }

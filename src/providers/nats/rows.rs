@@ -5,6 +5,7 @@
 
 use crate::closure::ids::System;
 use crate::providers::meter::Verb;
+use crate::spans::Protocol;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -88,7 +89,9 @@ impl fmt::Display for Row {
 /// A request that the table allows.
 #[derive(Debug)]
 pub(super) struct Request {
+    system: System,
     verb: Verb,
+    template: &'static str,
     subject: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -119,13 +122,23 @@ impl Row {
         let headers = headers.collect::<Option<_>>()?;
         let mut hasher = DefaultHasher::new();
         (self.system, record).hash(&mut hasher);
-        Some(Request { verb: self.verb, subject, headers, body, record: hasher.finish() })
+        let (system, verb, template) = (self.system, self.verb, self.subject);
+        Some(Request { system, verb, template, subject, headers, body, record: hasher.finish() })
     }
 }
 
 impl Request {
     pub(super) fn verb(&self) -> Verb {
         self.verb
+    }
+
+    pub(super) fn system(&self) -> System {
+        self.system
+    }
+
+    /// What its row says that it is: nothing that was filled in.
+    pub(super) fn protocol(&self) -> Protocol {
+        Protocol::Nats { subject: self.template }
     }
 
     pub(super) fn record(&self) -> u64 {

@@ -11,6 +11,7 @@
 mod attributes;
 mod login;
 mod raw;
+mod told;
 mod turn;
 
 pub(in crate::providers) use login::Login;
@@ -35,6 +36,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use told::Told;
 
 /// Longest body of a reply, in bytes.
 pub(in crate::providers) const BODY_MAX: usize = 1 << 20;
@@ -247,7 +249,8 @@ impl Wire {
         understand: impl FnOnce(Success) -> Option<T>,
     ) -> Came<T> {
         let (about, began) = ((request.verb(), request.record()), Instant::now());
-        let came = match tokio::time::timeout_at(deadline, self.authorized(&request, condition)).await {
+        let mut told = Told::new(self, &request);
+        let came = match tokio::time::timeout_at(deadline, self.authorized(&request, condition, &mut told)).await {
             Ok(Came::Success(reply)) => match understand(reply) {
                 Some(understood) => Came::Success(understood),
                 None => Came::Failure(Failure::unknown(Trouble::NotUnderstood)),
@@ -256,6 +259,7 @@ impl Wire {
             Ok(Came::Failure(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
+        told.ended(&came);
         self.limits.learn(about, probe, began, &came);
         came
     }
@@ -266,20 +270,20 @@ impl Wire {
     }
 
     /// Sends a request with what authorizes it. A read for which kept credentials no longer do is sent once more.
-    async fn authorized(&self, request: &Request, condition: Condition<'_>) -> Came<Success> {
+    async fn authorized(&self, request: &Request, condition: Condition<'_>, told: &mut Told<'_>) -> Came<Success> {
         let mut again = request.verb() == Verb::Get;
         loop {
             let Some(mut prepared) = self.prepare(request, condition) else {
                 return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
             };
-            let Some(credentials) = &self.particulars.credentials else { return self.talk(prepared).await };
+            let Some(credentials) = &self.particulars.credentials else { return self.talk(prepared, told).await };
             let authorization = match credentials.authorization(Login::of(self)).await {
                 Ok(authorization) => authorization,
                 // Whatever became of the request for credentials, this one was not sent.
                 Err(Failure { why, .. }) => return Came::Failure(Failure { fate: Fate::NotSent, why }),
             };
             prepared.authorize(authorization.clone());
-            let came = self.talk(prepared).await;
+            let came = self.talk(prepared, told).await;
             if !matches!(&came, Came::Failure(failure) if failure.why.trouble == Trouble::Unauthorized) {
                 return came;
             }
@@ -287,6 +291,7 @@ impl Wire {
             if !std::mem::take(&mut again) {
                 return came;
             }
+            told.ended(&came);
         }
     }
 
@@ -323,9 +328,10 @@ impl Wire {
         }
     }
 
-    async fn talk(&self, request: Outgoing) -> Came<Success> {
+    async fn talk(&self, request: Outgoing, told: &mut Told<'_>) -> Came<Success> {
+        told.begins();
         let Incoming { status, headers, length, body } = match self.transport.send(request).await {
-            Ok(reply) => reply,
+            Ok(reply) => told.answered(reply),
             Err(NoReply::NotSent) => return Came::Failure(Failure::not_sent(Trouble::Unavailable)),
             Err(NoReply::Unknown) => return Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };

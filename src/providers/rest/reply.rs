@@ -5,6 +5,7 @@ use crate::closure::snapshot::{Observation, Revision, Trouble, Unreachable};
 use crate::providers::limits::RETRY_AFTER_MAX;
 use crate::providers::meter::Class;
 use crate::roles::{AnnounceReply, WriteReply};
+use crate::spans;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -44,6 +45,15 @@ impl<R> Came<(R, Revision)> {
 }
 
 impl<T> Came<T> {
+    /// Ends the span of the request that this came of.
+    pub(in crate::providers) fn tell(&self, span: spans::Request) {
+        let (answer, retry_after) = match self {
+            Came::Success(_) | Came::Problem(_) => (true, None),
+            Came::Failure(failure) => (false, failure.why.retry_after),
+        };
+        span.ended(self.class().as_str(), answer, retry_after);
+    }
+
     /// How it is counted.
     pub(in crate::providers) fn class(&self) -> Class {
         match self {

@@ -11,6 +11,7 @@ use crate::closure::ids::System;
 use crate::closure::ledger::Link;
 use crate::closure::snapshot::EvidenceLink;
 use crate::providers::meter::Verb;
+use crate::spans::Protocol;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -68,7 +69,9 @@ pub(in crate::providers) enum Fill<'a> {
 /// A request that the table allows.
 #[derive(Clone, Debug)]
 pub(in crate::providers) struct Request {
+    system: System,
     verb: Verb,
+    template: &'static str,
     path: String,
     body: Vec<u8>,
     record: u64,
@@ -82,6 +85,14 @@ impl Request {
     }
     pub(in crate::providers) fn verb(&self) -> Verb {
         self.verb
+    }
+    /// The system whose records it is about.
+    pub(in crate::providers) fn system(&self) -> System {
+        self.system
+    }
+    /// What its row says that it is: nothing that was filled in.
+    pub(in crate::providers) fn protocol(&self) -> Protocol {
+        Protocol::Http { method: self.verb.as_str(), template: self.template }
     }
     /// Path and query, below the endpoint.
     pub(in crate::providers) fn path(&self) -> &str {
@@ -203,7 +214,8 @@ impl Row {
             text.hash(&mut hasher);
         }
         let reads = row.asks || matches!(row.verb, Verb::Get | Verb::Head);
-        Some(Request { verb: row.verb, path, body: body.into_bytes(), record: hasher.finish(), reads })
+        let (system, template, body) = (row.system, row.path, body.into_bytes());
+        Some(Request { system, verb: row.verb, template, path, body, record: hasher.finish(), reads })
     }
 }
 

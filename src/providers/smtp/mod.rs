@@ -20,6 +20,7 @@ use crate::closure::snapshot::{Trouble, Unreachable};
 use crate::products::Smtp;
 use crate::products::smtp::Encryption;
 use crate::roles::{Abilities, AnnounceReply, Connected, FollowUp, Gate, HaltNotice, Intake, Permit, Probe, Prober};
+use crate::spans::{Protocol, Request};
 use async_trait::async_trait;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -139,7 +140,12 @@ impl Mail {
         Ok(session)
     }
 
-    fn learn(&self, verb: Verb, ended: Result<(), &Ended>, probe: bool, began: Instant) {
+    /// A conversation begins.
+    fn tell(&self, operation: &'static str) -> Request {
+        self.limits.request(System::Intake, Protocol::Smtp { operation })
+    }
+
+    fn learn(&self, (verb, span): (Verb, Request), ended: Result<(), &Ended>, probe: bool, began: Instant) {
         let (class, lesson) = match ended.map_err(|ended| ended.why.trouble) {
             Ok(()) => (Class::Success, Lesson::Answers),
             Err(Trouble::Unauthorized) => (Class::Unauthorized, Lesson::LockedOut),
@@ -147,6 +153,7 @@ impl Mail {
             Err(Trouble::NotUnderstood) => (Class::NotUnderstood, Lesson::Fails),
             Err(_) => (Class::Unavailable, Lesson::Fails),
         };
+        span.ended(class.as_str(), class == Class::Success, None);
         self.limits.meter().count(verb, class, began.elapsed());
         // There is one record: the mailbox of the recipients.
         self.limits.settle(0, lesson, None, probe && ended.is_ok());
@@ -251,6 +258,7 @@ impl Mail {
             return AnnounceReply::NotSent(held_back);
         }
         let (mut stage, began) = (Stage::Connect, Instant::now());
+        let span = self.tell("submit");
         let text = message.formatted();
         let sending = async {
             let mut session = self.opened(&mut stage).await?;
@@ -264,7 +272,7 @@ impl Mail {
             Ok(sent) => sent,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Post, sent.as_ref().map(drop), false, began);
+        self.learn((Verb::Post, span), sent.as_ref().map(drop), false, began);
         match sent {
             Ok(session) => {
                 // It has the mail. How the conversation ends changes nothing.
@@ -288,6 +296,7 @@ impl Prober for Mail {
             return Probe::Failed(held_back);
         }
         let (mut stage, began) = (Stage::Connect, Instant::now());
+        let span = self.tell("probe");
         let asking = async {
             let mut session = self.opened(&mut stage).await?;
             session.reset().await?;
@@ -297,7 +306,7 @@ impl Prober for Mail {
             Ok(asked) => asked,
             Err(_) => Err(Ended::at(Trouble::Unavailable)),
         };
-        self.learn(Verb::Get, asked.as_ref().map(drop), true, began);
+        self.learn((Verb::Get, span), asked.as_ref().map(drop), true, began);
         match asked {
             Ok(session) => {
                 tokio::spawn(session.quit());

@@ -16,6 +16,8 @@ pub struct Poster {
     pub url: String,
     secret: String,
     client: reqwest::Client,
+    /// Sent along, and signed by nobody.
+    pub traceparent: Option<String>,
 }
 
 pub fn now() -> i64 {
@@ -36,7 +38,7 @@ pub fn client() -> reqwest::Client {
 
 impl Poster {
     pub fn new(url: String) -> Poster {
-        Poster { url, secret: SECRET.to_owned(), client: client() }
+        Poster { url, secret: SECRET.to_owned(), client: client(), traceparent: None }
     }
 
     pub fn with_secret(mut self, secret: &str) -> Poster {
@@ -82,6 +84,9 @@ impl Poster {
         let mut request = self.client.post(&self.url).header("content-type", "application/json").body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
         }
         let reply = request.send().await.ok()?;
         let status = reply.status().as_u16();

@@ -121,6 +121,39 @@ async fn a_token_that_is_not_taken_is_fetched_anew_once() {
     assert_eq!(server.count(), 4);
 }
 
+/// Each request that went out is told in a span of its own: those that fetch a token, and the one that was refused for it.
+#[cfg(feature = "otlp")]
+#[tokio::test]
+async fn each_request_is_told_once() {
+    let server = hub(60, "write", |seen| match seen.header("authorization") {
+        Some("Bearer ghs_0") => error(401, "Bad credentials"),
+        _ => says(200, &issue(5)),
+    })
+    .await;
+    let connected = connect(&as_app(&server, KEY_PEM)).unwrap();
+    let (_, spans) = crate::spans::spans_during(read_checklist(&connected)).await;
+    let said = |span: &opentelemetry_sdk::trace::SpanData, key: &str| {
+        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+        found.map(|attribute| attribute.value.to_string()).unwrap_or_default()
+    };
+    let told: Vec<[String; 3]> = spans
+        .iter()
+        .map(|span| {
+            let said = |key| said(span, key);
+            [said("http.request.method"), said("http.response.status_code"), said("releaseclosure.outcome")]
+        })
+        .collect();
+    let expected = [
+        ["POST", "201", "success"],
+        ["GET", "401", "unauthorized"],
+        ["POST", "201", "success"],
+        ["GET", "200", "success"],
+    ];
+    assert_eq!(told, expected.map(|words| words.map(str::to_owned)));
+    let all = format!("{spans:?}");
+    assert!(!all.contains("ghs_") && !all.contains("Bad credentials"), "{all}");
+}
+
 /// A change is never sent twice: not even where it was refused for its token.
 #[tokio::test]
 async fn a_change_that_is_refused_for_its_token_is_not_sent_again() {

@@ -7,6 +7,8 @@ mod lists;
 pub(crate) mod orders;
 mod reads;
 pub(crate) mod server;
+#[cfg(feature = "otlp")]
+mod spans;
 mod tls;
 mod writes;
 

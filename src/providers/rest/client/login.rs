@@ -1,6 +1,6 @@
 //! How credentials are fetched that have to be.
 
-use super::{Condition, Raw, Reader, Success, Wire};
+use super::{Condition, Raw, Reader, Success, Told, Wire};
 use crate::closure::snapshot::Trouble;
 use crate::providers::rest::reply::{Came, Failure};
 use crate::providers::rest::table::Request;
@@ -26,8 +26,9 @@ impl<'a> Login<'a> {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         };
         prepared.authorize(authorization);
-        let began = Instant::now();
-        let came = self.0.talk(prepared).await;
+        let (mut told, began) = (Told::new(self.0, &request), Instant::now());
+        let came = self.0.talk(prepared, &mut told).await;
+        told.ended(&came);
         self.0.limits.meter().count(request.verb(), came.class(), began.elapsed());
         came
     }
@@ -39,18 +40,19 @@ impl<'a> Login<'a> {
         authorization: Option<HeaderValue>,
         understand: impl FnOnce(Raw) -> Came<T>,
     ) -> Came<T> {
-        let (verb, began) = (request.verb(), Instant::now());
+        let (verb, mut told, began) = (request.verb(), Told::new(self.0, &request), Instant::now());
         let sent = async {
             let mut prepared = self.0.read_prepared(&request)?;
             if let Some(authorization) = authorization {
                 prepared.authorize(authorization);
             }
-            self.0.hear(prepared).await
+            self.0.hear(prepared, &mut told).await
         };
         let came = match sent.await {
             Ok(raw) => understand(raw),
             Err(failure) => Came::Failure(failure),
         };
+        told.ended(&came);
         self.0.limits.meter().count(verb, came.class(), began.elapsed());
         came
     }

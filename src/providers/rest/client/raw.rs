@@ -1,6 +1,6 @@
 //! Replies to the letter, for products whose errors say more than their statuses.
 
-use super::{Condition, Login, Raw, Wire, whole};
+use super::{Condition, Login, Raw, Told, Wire, whole};
 use crate::closure::snapshot::Trouble;
 use crate::providers::meter::Verb;
 use crate::providers::rest::reply::{self, Came, Failure, Fate, Media};
@@ -22,28 +22,30 @@ impl Wire {
         if !request.reads() {
             return Came::Failure(Failure::not_sent(Trouble::NotUnderstood));
         }
-        let came = match tokio::time::timeout_at(deadline, self.hear_authorized(&request)).await {
+        let mut told = Told::new(self, &request);
+        let came = match tokio::time::timeout_at(deadline, self.hear_authorized(&request, &mut told)).await {
             Ok(Ok(raw)) => understand(raw),
             Ok(Err(failure)) => Came::Failure(failure),
             Err(_) => Came::Failure(Failure::unknown(Trouble::Unavailable)),
         };
+        told.ended(&came);
         self.limits.learn(about, probe, began, &came);
         came
     }
 
     /// Sends a read with what authorizes it, and once more where kept credentials no longer do.
-    async fn hear_authorized(&self, request: &Request) -> Result<Raw, Failure> {
+    async fn hear_authorized(&self, request: &Request, told: &mut Told<'_>) -> Result<Raw, Failure> {
         let mut again = true;
         loop {
             let mut prepared = self.read_prepared(request)?;
-            let Some(credentials) = &self.particulars.credentials else { return self.hear(prepared).await };
+            let Some(credentials) = &self.particulars.credentials else { return self.hear(prepared, told).await };
             let authorization = match credentials.authorization(Login::of(self)).await {
                 Ok(authorization) => authorization,
                 // Whatever became of the request for credentials, this one was not sent.
                 Err(Failure { why, .. }) => return Err(Failure { fate: Fate::NotSent, why }),
             };
             prepared.authorize(authorization.clone());
-            let raw = self.hear(prepared).await?;
+            let raw = self.hear(prepared, told).await?;
             if raw.status != 401 {
                 return Ok(raw);
             }
@@ -51,6 +53,7 @@ impl Wire {
             if !std::mem::take(&mut again) {
                 return Ok(raw);
             }
+            told.unauthorized();
         }
     }
 
@@ -73,10 +76,11 @@ impl Wire {
         self.prepare(request, Condition::None).ok_or(Failure::not_sent(Trouble::NotUnderstood))
     }
 
-    pub(super) async fn hear(&self, request: Outgoing) -> Result<Raw, Failure> {
+    pub(super) async fn hear(&self, request: Outgoing, told: &mut Told<'_>) -> Result<Raw, Failure> {
+        told.begins();
         let bodiless = request.verb() == Verb::Head;
         let Incoming { status, headers, length, body } =
-            self.transport.send(request).await.map_err(|fate| match fate {
+            self.transport.send(request).await.map(|reply| told.answered(reply)).map_err(|fate| match fate {
                 NoReply::NotSent => Failure::not_sent(Trouble::Unavailable),
                 NoReply::Unknown => Failure::unknown(Trouble::Unavailable),
             })?;
