@@ -118,8 +118,21 @@ async fn two_replicas_share_the_work_and_each_closure_is_closed_once() {
     }
     each_once(&stages, 1);
     let done = (closes(&a), closes(&b));
-    assert!(done.0 > 0 && done.1 > 0 && done.0 + done.1 == NAMESPACES, "{done:?}");
+    let logs = || format!("{}\n{}", a.read_log(), b.read_log());
+    assert!(done.0 > 0 && done.1 > 0 && done.0 + done.1 == NAMESPACES, "{done:?}\n{}", logs());
+}
 
+#[tokio::test]
+async fn a_killed_replica_a_new_one_and_a_clean_stop_repeat_nothing() {
+    let plane = own_plane(&[]).await;
+    let stages = stages(plane, 4).await;
+    let (a, b) = (launch(plane, "4"), launch(plane, "4"));
+    until_held(&stages, &[2, 2]).await;
+    for stage in &stages {
+        stage.settled_in().await;
+    }
+    closed(&stages, &create(&stages, 1).await).await;
+    each_once(&stages, 1);
     // A kill in the middle of it, with a write of each closure on its way.
     let queue = json!({"match": {"role": "queue", "method": "PATCH"}, "action": "hold"});
     let faults: Vec<String> = stages.iter().map(|stage| stage.fault(queue.clone())).collect();
