@@ -19,7 +19,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// What was read.
 pub(super) enum Read {
     /// An object of which every field is known; none where it is gone.
-    Known(Option<ReleaseClosure>),
+    Known(Option<Box<ReleaseClosure>>),
     /// One that is left alone.
     Foreign,
 }
@@ -42,7 +42,7 @@ pub(super) async fn read(context: &Context, namespace: &str, name: &str) -> Resu
         .find_map(|part| schema::unread(&raw[part], &known[part]).map(|field| format!("{part}.{field}")));
     let status = object.status.clone().unwrap_or_default();
     let Some(field) = unread.filter(|_| status.completion_time.is_none()) else {
-        return Ok(Read::Known(Some(object)));
+        return Ok(Read::Known(Some(Box::new(object))));
     };
     warn!(namespace, name, field, "a closure of a newer version is left alone");
     if context.fence.valid_for().is_zero() {
