@@ -84,7 +84,7 @@ impl Subject {
 pub async fn run(context: &Arc<Context>, namespace: &str, name: &str) -> Result<Ended, PassError> {
     let read = if context.definitions.are_newer() {
         match foreign::read(context, namespace, name).await? {
-            Read::Known(read) => read.map(|object| *object),
+            Read::Known(read) => read.map(|read| *read),
             Read::Foreign => return Ok((Ending::Waiting, Next::After(foreign::PATIENCE))),
         }
     } else {

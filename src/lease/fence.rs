@@ -59,14 +59,18 @@ impl Fence {
     /// False at once where `needed` is no shorter than a whole term; false after one call's time where the API server
     /// does not answer. Many callers at once make one renewal.
     pub async fn secure(&self, needed: Duration) -> bool {
-        if let Some(above) = &self.above {
-            Box::pin(above.secure(needed)).await;
-        }
         if self.outlasts(needed) || needed >= self.timing.duration {
             return self.outlasts(needed);
         }
+        if let Some(above) = &self.above {
+            Box::pin(above.secure(needed)).await;
+        }
         if self.own() <= needed {
             self.renewed_past((self.clock)() + needed).await;
+        }
+        // While the one was renewed, the other may have come to be too short.
+        if let Some(above) = self.above.as_ref().filter(|_| self.own() > needed) {
+            Box::pin(above.secure(needed)).await;
         }
         // Whatever came of it, the terms themselves have the last word.
         self.outlasts(needed)

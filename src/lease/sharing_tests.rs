@@ -23,6 +23,8 @@ async fn serve(
     uri: Uri,
     body: Option<Json<Value>>,
 ) -> Response {
+    // The time that a call takes.
+    sleep(Duration::from_millis(30)).await;
     if *mood.lock().unwrap() == Mood::Hanging {
         std::future::pending::<()>().await;
     }
@@ -52,6 +54,8 @@ struct World {
     records: Records,
     started: Instant,
     acting: Acting,
+    /// The fences of the common lease, by when each was begun.
+    commons: Arc<Mutex<Vec<Fence>>>,
     /// How often a lease was taken.
     taken: Arc<Mutex<usize>>,
 }
@@ -65,12 +69,19 @@ struct Replica {
 
 impl World {
     fn new() -> World {
-        World { records: Records::default(), started: Instant::now(), acting: Acting::default(), taken: Arc::default() }
+        World {
+            records: Records::default(),
+            started: Instant::now(),
+            acting: Acting::default(),
+            commons: Arc::default(),
+            taken: Arc::default(),
+        }
     }
 
     fn start(&self, identity: &str, shards: &str) -> Replica {
         let shards: Shards = shards.parse().unwrap();
         let (started, acting, taken) = (self.started, self.acting.clone(), self.taken.clone());
+        let commons = self.commons.clone();
         let clock: Clock = Arc::new(move || started.elapsed());
         let mood: Arc<Mutex<Mood>> = Arc::default();
         let router = Router::new().fallback(serve).with_state((self.records.clone(), mood.clone()));
@@ -100,6 +111,7 @@ impl World {
             let members = Arc::new(Members::new(&me));
             let common = lease("common", &shards.layout()).together(members.clone()).acquire(|_| ()).await;
             let fence = common.fence();
+            commons.lock().unwrap().push(fence.clone());
             let leave = async {
                 stopped().await;
                 members.leave();
@@ -288,6 +300,24 @@ async fn another_number_of_shards_waits_for_the_end_of_the_last_one() {
             world.pass(seconds(60)).await;
             assert!(clean || took > seconds(4), "{took:?}");
         }
+    }
+}
+
+/// Whenever a write asks: while the one lease is renewed for it, the other may come to be too short.
+#[tokio::test(start_paused = true)]
+async fn a_write_is_not_held_up_because_two_leases_end_one_after_the_other() {
+    let world = World::new();
+    let _a = world.start("a", "2");
+    world.until(seconds(2), |shares| in_all(shares) == 2).await;
+    let needed = seconds(6);
+    for _ in 0..20 {
+        let fence = world.acting.lock().unwrap().values().next().unwrap().2.clone();
+        let common = world.commons.lock().unwrap()[0].clone();
+        futures::future::join(fence.renewed(), common.renewed()).await;
+        while fence.valid_for() > needed {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(fence.secure(needed).await, "{:?}", world.started.elapsed());
     }
 }
 

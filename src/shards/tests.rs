@@ -52,5 +52,5 @@ fn layouts_have_names_of_their_own() {
         (1..=SHARDS_MAX).map(|count| shards(&count.to_string()).layout()).collect();
     assert_eq!(names.len(), usize::from(SHARDS_MAX));
     assert!(names.iter().all(|name| Shards::is_layout(name)));
-    assert!(!Shards::is_layout(&crate::lease::identity(Some(("operator-0", "0b9f")))));
+    assert!(!Shards::is_layout("operator-0_0b9f_00000000deadbeef"));
 }

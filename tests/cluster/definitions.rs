@@ -35,14 +35,13 @@ async fn begin(stage: &Stage) -> Operator {
 }
 
 async fn ready(operator: &Operator) -> (u16, String) {
-    let reply = reqwest::get(format!("{}/readyz", operator.metrics)).await.unwrap();
-    (reply.status().as_u16(), reply.text().await.unwrap())
+    operator.served("/readyz").await.expect("it serves")
 }
 
 async fn tells(operator: &Operator, line: &str) {
     let start = Instant::now();
     loop {
-        let text = reqwest::get(format!("{}/metrics", operator.metrics)).await.unwrap().text().await.unwrap();
+        let (_, text) = operator.served("/metrics").await.expect("it serves");
         if text.lines().any(|found| found == line) {
             return;
         }

@@ -172,6 +172,15 @@ impl Drop for Operator {
     }
 }
 
+impl Operator {
+    /// What it serves at a path, with the status; none where it does not serve.
+    #[allow(clippy::disallowed_methods, reason = "a server of this test's own; nothing to guard")]
+    pub async fn served(&self, path: &str) -> Option<(u16, String)> {
+        let reply = reqwest::get(format!("{}{path}", self.metrics)).await.ok()?;
+        Some((reply.status().as_u16(), reply.text().await.ok()?))
+    }
+}
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -118,8 +118,21 @@ async fn two_replicas_share_the_work_and_each_closure_is_closed_once() {
     }
     each_once(&stages, 1);
     let done = (closes(&a), closes(&b));
-    assert!(done.0 > 0 && done.1 > 0 && done.0 + done.1 == NAMESPACES, "{done:?}");
+    let logs = || format!("{}\n{}", a.read_log(), b.read_log());
+    assert!(done.0 > 0 && done.1 > 0 && done.0 + done.1 == NAMESPACES, "{done:?}\n{}", logs());
+}
 
+#[tokio::test]
+async fn a_killed_replica_a_new_one_and_a_clean_stop_repeat_nothing() {
+    let plane = own_plane(&[]).await;
+    let stages = stages(plane, 4).await;
+    let (a, b) = (launch(plane, "4"), launch(plane, "4"));
+    until_held(&stages, &[2, 2]).await;
+    for stage in &stages {
+        stage.settled_in().await;
+    }
+    closed(&stages, &create(&stages, 1).await).await;
+    each_once(&stages, 1);
     // A kill in the middle of it, with a write of each closure on its way.
     let queue = json!({"match": {"role": "queue", "method": "PATCH"}, "action": "hold"});
     let faults: Vec<String> = stages.iter().map(|stage| stage.fault(queue.clone())).collect();
@@ -156,9 +169,7 @@ async fn two_replicas_share_the_work_and_each_closure_is_closed_once() {
 }
 
 async fn metric(operator: &Operator, line: &str) -> bool {
-    let told = reqwest::get(format!("{}/metrics", operator.metrics)).await;
-    let Ok(told) = told else { return false };
-    told.text().await.unwrap().lines().any(|found| found == line)
+    operator.served("/metrics").await.is_some_and(|(_, text)| text.lines().any(|found| found == line))
 }
 
 /// Whoever divides the namespaces otherwise waits, says so, and takes over when the others have ended.
@@ -181,7 +192,7 @@ async fn another_number_of_shards_acts_when_the_replicas_of_the_last_one_have_en
         assert!(metric(&new, &format!("releaseclosure_shards {shards}")).await);
         assert!(new.logged("replicas that divide the namespaces otherwise are at work"), "{}", new.read_log());
         // It stands by, so that a rollout goes on and ends the others.
-        assert_eq!(reqwest::get(format!("{}/readyz", new.metrics)).await.unwrap().status(), 200);
+        assert_eq!(new.served("/readyz").await, Some((200, "ok\n".to_owned())));
         closed(&stages, &create(&stages, number).await).await;
         each_once(&stages, number);
         assert_eq!(closes(&new), 0);

@@ -97,10 +97,15 @@ impl Pass {
 
     /// Whether another object of this closure may have announced: one was at work, the queue entry, which is cleared before
     /// anything is announced, was found cleared, or another one was told that it may. Where people did every step, an object
-    /// that announced left its mark nowhere.
+    /// that announced left its mark nowhere. Nor did it on systems without marks: there, all that comes before the queue entry
+    /// found done is a sign, since a person may have put the entry back.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
-        let cleared = self.ledger.step(Step::ClearQueueEntry).outcome;
-        self.others_were_at_work(brief) || cleared == Outcome::AlreadyDone || self.others_may_announce(brief)
+        let found = |step: Step| self.ledger.step(step).outcome;
+        let before = [Step::CloseChecklist, Step::ApproveTracker, Step::AttachEvidence];
+        self.others_were_at_work(brief)
+            || found(Step::ClearQueueEntry) == Outcome::AlreadyDone
+            || before.into_iter().all(|step| found(step) == Outcome::Unconfirmed)
+            || self.others_may_announce(brief)
     }
 
     /// Whether a coordinator said, of a halt of another object that this one took over, that nothing arrived: it is the other

@@ -133,6 +133,12 @@ fn another_object_of_the_closure_may_have_announced() {
     assert_eq!(end(|w| w.entry().marking = Marking::NotCarried), UNCERTAIN, "cleared, and nobody knows by whom");
     assert_eq!(end(|w| w.entry().marking = Marking::Unmarked), UNCERTAIN, "cleared by people, and perhaps told since");
     assert_eq!(end(|w| w.list().marking = Marking::NotCarried), "done");
+    let no_marks_before: fn(&mut World) = |w| {
+        w.list().marking = Marking::NotCarried;
+        w.track().marking = Marking::NotCarried;
+        w.track().evidence[0].marking = Marking::NotCarried;
+    };
+    assert_eq!(end(no_marks_before), UNCERTAIN, "somebody put the entry back, perhaps after it was told");
     let other_link: fn(&mut World) = |w| {
         let mut link = link(by(KEY, "another"));
         link.bundle = text("c");
