@@ -3,6 +3,7 @@
 
 use crate::stage::{PATIENCE, Stage};
 use crate::support::controlplane::{ControlPlane, repository};
+use crate::support::ports::Port;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
@@ -181,9 +182,12 @@ impl Operator {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody else gets while this process runs: what the system gives out to clients is taken before a server is there.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let port = Port::take();
+    let number = port.number;
+    std::mem::forget(port);
+    number
 }
 
 impl Stage {

@@ -120,9 +120,10 @@ fn key(release: usize) -> String {
     format!("load-{release:05}@RR-load-{release:05}@1")
 }
 
-/// Drops what no two runs share: times, revisions, the digests over them, and the ids of halts.
+/// Drops what no two runs share: times, revisions, the digests over them, the ids of halts, and how often this machine was too
+/// slow for a timeout.
 fn forget(value: &mut Value) {
-    const OWN: [&str; 14] = [
+    const OWN: [&str; 15] = [
         "at",
         "verifiedAt",
         "completionTime",
@@ -137,6 +138,7 @@ fn forget(value: &mut Value) {
         "haltId",
         "haltedAt",
         "instructions",
+        "outages",
     ];
     match value {
         Value::Object(fields) => {
