@@ -10,6 +10,8 @@
 #[path = "../tests/cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;
+#[path = "../tests/support/ports.rs"]
+mod ports;
 #[path = "../tests/cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

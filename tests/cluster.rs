@@ -69,6 +69,8 @@ mod outages;
 mod people;
 #[path = "cluster/permissions.rs"]
 mod permissions;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "cluster/processes.rs"]
 mod processes;
 #[path = "cluster/prometheus.rs"]

@@ -12,6 +12,8 @@ mod network;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod operators;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod stage;

@@ -20,6 +20,8 @@ mod conformance {
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod operators;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;

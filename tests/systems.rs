@@ -6,6 +6,8 @@
 #[path = "support/fault_proxy/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod fault_proxy;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/systems/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod systems;

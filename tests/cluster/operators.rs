@@ -1,9 +1,9 @@
 //! The API servers, and the operator as processes: one that is shared by all tests that do it no harm, others for those that
 //! kill, stop or freeze it.
 
+use crate::ports::Port;
 use crate::stage::{PATIENCE, Stage};
 use crate::support::controlplane::{ControlPlane, repository};
-use crate::support::ports::Port;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};

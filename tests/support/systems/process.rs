@@ -3,6 +3,7 @@
 //! It ends with the test, however that ends, and with the test's process, however that ends: a shell in its process group
 //! waits on a pipe whose other end is held here, and kills the whole group when the pipe is closed.
 
+use crate::ports::Port;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -10,11 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-#[path = "../ports.rs"]
-mod ports;
-
-pub use ports::Port;
 
 /// How long a server may take to be ready: far longer than any takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
