@@ -14,7 +14,7 @@ impl Pass {
     /// The announcement, after what its intake demands; see the table in the design of the notification.
     pub(super) fn notify(&mut self, brief: &Brief, now: Timestamp) -> Decision {
         let foreign = self.is_intent_foreign();
-        let in_doubt = foreign || self.others_were_at_work(brief);
+        let in_doubt = foreign || self.others_may_have_announced(brief);
         let is_settled = brief.memory.intent_seen_for >= brief.intake.settling;
         match self.delivery(brief, now) {
             Delivery::None if foreign || (self.others_may_have_announced(brief) && !self.may_send_once(brief)) => {

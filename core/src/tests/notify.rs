@@ -87,6 +87,10 @@ fn an_announcement_under_way_is_given_its_time_to_arrive() {
     let (lines, play) = seen_for(25);
     assert_eq!(lines[lines.len() - 5..], ["persist", "ask", FRESH, ANNOUNCE, "done"]);
     assert_eq!(play.pass.ledger().step(Step::NotifyCoordinator).at, Some(now()));
+    // An earlier object's left no intent here. A cleared entry is a sign of it, whoever cleared it.
+    let mut found_cleared = world(Delivery::Lookup, true);
+    found_cleared.entry().marking = Marking::Unmarked;
+    assert_eq!(log(found_cleared, |_| {}).0.last().unwrap(), "wait NotificationSettling for intake 25s");
 }
 
 #[test]
