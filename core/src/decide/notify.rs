@@ -97,14 +97,14 @@ impl Pass {
 
     /// Whether another object of this closure may have announced: one was at work, the queue entry, which is cleared before
     /// anything is announced, was found cleared, or another one was told that it may. Where people did every step, an object
-    /// that announced left its mark nowhere. Nor did it on systems without marks: there, all that comes before the queue entry
-    /// found done is a sign, since a person may have put the entry back.
+    /// that announced left its mark nowhere, nor on systems without marks. So it is a sign where all that comes before the queue
+    /// entry was found done: a person may have put the entry back since, or made another.
     pub(super) fn others_may_have_announced(&self, brief: &Brief) -> bool {
         let found = |step: Step| self.ledger.step(step).outcome;
         let before = [Step::CloseChecklist, Step::ApproveTracker, Step::AttachEvidence];
         self.others_were_at_work(brief)
             || found(Step::ClearQueueEntry) == Outcome::AlreadyDone
-            || before.into_iter().all(|step| found(step) == Outcome::Unconfirmed)
+            || before.into_iter().all(|step| matches!(found(step), Outcome::AlreadyDone | Outcome::Unconfirmed))
             || self.others_may_announce(brief)
     }
 
