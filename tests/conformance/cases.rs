@@ -158,8 +158,11 @@ async fn at_once(cell: &mut Cell) -> Outcome {
     let truth = cell.truth().await;
     let after = cell.must_read().await?;
     ensure!(after.done && cell.shows_ours(&after.marking), after);
-    if truth.done && truth.words && truth.marks == 2 && cell.concurrency() == Some(Concurrency::ReadVerifyWrite) {
-        return cannot("it takes no precondition, so that both are done; the status says Some(ReadVerifyWrite)");
+    if cell.place.adds() {
+        // Who comes first decides whether the other one still sees it.
+        ensure!(truth.done && truth.words && (1..=2).contains(&truth.marks), wrote, truth);
+        ensure!(cell.concurrency() == Some(Concurrency::ReadVerifyWrite), cell.concurrency());
+        return cannot("it takes no precondition, so that both may be done; the status says Some(ReadVerifyWrite)");
     }
     ensure!(done_once(&truth), wrote, truth);
     if cell.concurrency() == Some(Concurrency::CompareAndSwap) {

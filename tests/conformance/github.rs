@@ -169,6 +169,10 @@ impl Place for Repository {
     fn is_marked(&self) -> bool {
         self.part.step == Some(Step::AttachEvidence)
     }
+    // A comment more.
+    fn adds(&self) -> bool {
+        self.part.step == Some(Step::AttachEvidence)
+    }
 
     async fn make(&self, release: &Release) -> Made {
         let milestone = self.somebody("POST", "/milestones", json!({"title": release.milestone})).await["number"].as_u64();

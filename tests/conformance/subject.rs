@@ -188,6 +188,10 @@ pub trait Place: Send + Sync {
     fn is_marked(&self) -> bool {
         true
     }
+    /// Whether the step adds something each time, so that two who looked at the same moment both do.
+    fn adds(&self) -> bool {
+        false
+    }
     /// The tracker's word for a release that may be approved, and for one that is.
     fn words(&self) -> (&'static str, &'static str) {
         ("InReview", "Approved")
