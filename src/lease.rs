@@ -60,7 +60,7 @@ pub fn boottime() -> Clock {
 }
 
 /// A client for leases alone. The ordinary one retries by itself, for minutes, which would outlive the term; this one
-/// fails fast.
+/// fails fast. How long a call may take is seen to by whoever makes it: a watch is to be silent for as long as nothing happens.
 ///
 /// # Errors
 /// Where the configuration's certificates or credentials cannot be used.
@@ -69,7 +69,6 @@ pub fn client(config: &Config) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     config.connect_timeout = Some(timing.call_timeout);
-    config.read_timeout = Some(timing.call_timeout);
     config.write_timeout = Some(timing.call_timeout);
     Client::try_from(config)
 }

@@ -152,13 +152,6 @@ impl Tenancy {
         self.shard.holds(object.home())
     }
 
-    /// How many lists there are: connections of namespaces; where the cluster is watched also those for many, and the
-    /// namespaces.
-    #[must_use]
-    pub const fn lists(&self) -> usize {
-        if self.namespaces.is_some() { 3 } else { 1 }
-    }
-
     /// Whether a namespace may use an object that it names.
     #[must_use]
     pub fn admits<A: Approved + ?Sized>(&self, object: &A, namespace: &str) -> bool {

@@ -23,7 +23,7 @@ use crate::roles::{Abilities, Connected, Events};
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub struct Connections {
     /// Where the Secrets of connections for many namespaces are.
     shared_secrets: String,
     allow_loopback: bool,
-    known: AtomicUsize,
+    known: AtomicBool,
     entries: Mutex<HashMap<(String, String), Arc<Entry>>>,
 }
 
@@ -96,19 +96,19 @@ impl Connections {
         shared_secrets: String,
         allow_loopback: bool,
     ) -> Connections {
-        let (known, entries) = (AtomicUsize::new(0), Mutex::default());
+        let (known, entries) = (AtomicBool::new(false), Mutex::default());
         Connections { client, own, shared, tenancy, shared_secrets, allow_loopback, known, entries }
     }
 
-    /// One of the lists is complete for the first time: of connections of either kind, or of namespaces.
-    pub fn is_known(&self) {
-        self.known.fetch_add(1, Ordering::SeqCst);
+    /// The first lists of them, and of the namespaces that may use them, are complete.
+    pub fn set_known(&self) {
+        self.known.store(true, Ordering::SeqCst);
     }
 
-    /// Whether all of them are: before that, what is not there may only not be known.
+    /// Whether they are: before that, what is not there may only not be known.
     #[must_use]
     pub fn are_known(&self) -> bool {
-        self.known.load(Ordering::SeqCst) >= self.tenancy.lists()
+        self.known.load(Ordering::SeqCst)
     }
 
     fn get(&self, namespace: &str, reference: &ConnectionRef) -> Option<Arc<Connection>> {

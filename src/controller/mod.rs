@@ -51,6 +51,10 @@ const KUBERNETES_MIN: (u32, u32) = (1, 33);
 const GRACE: Duration = Duration::from_secs(25);
 /// How often connections are looked over for a probe that is due, and the operator says that it lives.
 const TICK: Duration = Duration::from_secs(5);
+/// How long the API server may take for a connection, or to take what is sent to it.
+const API_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may be silent when something is awaited. A watch has a bookmark every minute.
+const API_SILENCE_MAX: Duration = Duration::from_secs(150);
 
 /// Why the operator ends otherwise than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -133,11 +137,15 @@ pub async fn run(settings: Operator) -> Result<(), Error> {
     outcome
 }
 
-/// A client that fails instead of retrying by itself: each pass decides what a failure means.
+/// A client that fails instead of retrying by itself: each pass decides what a failure means. A request whose connection has
+/// gone dead without a word fails, too, where the kernel would go on sending for a quarter of an hour.
 fn client(config: &Config) -> Result<Client, Error> {
     let mut config = config.clone();
     config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
+    config.connect_timeout = Some(API_PATIENCE);
+    config.write_timeout = Some(API_PATIENCE);
+    config.read_timeout = Some(API_SILENCE_MAX);
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(Error::Client)
 }
 

@@ -200,8 +200,10 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
             status
         }
     };
+    // A count of what is finished begins before this is written, or after it is counted.
+    let counting = if status.completion_time.is_some() { Some(context.tally.change().await) } else { None };
     // Once the term is over another replica is at it, and what was seen here may be old. The version alone does not tell:
-    // the other one may not have come to this closure yet.
+    // the other one may not have come to this closure yet. Nothing is waited for between this look and the request.
     if context.fence.valid_for().is_zero() {
         return Err(StoreError::Superseded);
     }
@@ -221,8 +223,6 @@ async fn write(context: &Context, subject: &Subject, draft: &mut Draft) -> Resul
     let request = Request::new(path)
         .replace_subresource("status", &subject.name, &PostParams::default(), body)
         .map_err(|error| StoreError::Api(kube::Error::BuildRequest(error)))?;
-    // A count of what is finished begins before this is written, or after it is counted.
-    let counting = if status.completion_time.is_some() { Some(context.tally.change().await) } else { None };
     let reply = context.client.request::<Reply>(request).await;
     let stored = reply.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => {

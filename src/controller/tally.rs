@@ -32,6 +32,8 @@ use tracing::{info, warn};
 const EVERY: Duration = Duration::from_secs(3600);
 /// The same, where something is in doubt, or a count failed.
 const SOON: Duration = Duration::from_secs(60);
+/// The longest that a count holds up what changes a figure: the time that the first pages may take.
+const HOLDS_UP_MAX: Duration = Duration::from_secs(10);
 /// Objects in one page.
 const PAGE: u32 = 100;
 
@@ -40,7 +42,7 @@ pub struct Tally {
     metrics: Metrics,
     shard: Shard,
     state: Mutex<State>,
-    gate: RwLock<()>,
+    pub(super) gate: RwLock<()>,
     doubt: AtomicBool,
 }
 
@@ -94,7 +96,9 @@ impl Tally {
         let (first_closures, first_packets) = {
             let _nothing_changes = self.gate.write().await;
             self.state.lock().unwrap_or_else(PoisonError::into_inner).since = Figures::default();
-            (closures.next().await?, packets.next().await?)
+            let first = async { Ok::<_, kube::Error>((closures.next().await?, packets.next().await?)) };
+            let late = |_| kube::Error::Service(format!("no first page within {HOLDS_UP_MAX:?}").into());
+            tokio::time::timeout(HOLDS_UP_MAX, first).await.map_err(late)??
         };
         let mut figures = Figures::default();
         let mut page = first_closures;

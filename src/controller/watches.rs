@@ -41,11 +41,11 @@ impl Once {
         (Once(Mutex::new(Some(sender))), receiver)
     }
 
-    /// Whether this was the first time.
-    fn tell(&self) -> bool {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Nobody waits any more when the leader has ended.
-        sender.map(|sender| sender.send(())).is_some()
+    fn tell(&self) {
+        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody waits any more when the leader has ended.
+            let _ = sender.send(());
+        }
     }
 }
 
@@ -88,6 +88,11 @@ fn unbroken<K: Watched>(api: Api<K>, config: watcher::Config) -> impl Stream<Ite
         .inspect_err(|error| warn!(%error, kind = %K::kind(&()), "a watch failed; it begins again"))
 }
 
+/// The same events, each when what it brought can be read.
+fn kept<K: Watched>(events: impl Stream<Item = Event<K>>, writer: Writer<K>) -> impl Stream<Item = Event<K>> {
+    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)).filter_map(|event| future::ready(event.ok()))
+}
+
 /// Unfinished closures. What comes out is what has to be looked at: a closure whose spec or request has changed, and the
 /// siblings of one that left. What a list brings comes out when the list is complete: before that, which of several objects
 /// of one closure is the oldest cannot be told.
@@ -103,43 +108,41 @@ pub(super) fn closures(
     let mut listed = Vec::new();
     let config = watcher::Config::default().fields("status.completionTime=");
     let events = events_of(api, config, context.shard);
-    reflector::reflector(writer, events.map(Ok::<_, watcher::Error>))
-        .filter_map(|event| future::ready(event.ok()))
-        .flat_map(move |event| {
-            let mut woken = context.objects(&context.siblings.apply(&event));
-            match &event {
-                Event::Init => {}
-                Event::InitDone => {
-                    woken.append(&mut listed);
-                    caches.complete();
-                    info!("the cache of unfinished closures is complete");
-                    let alive: std::collections::HashSet<_> =
-                        context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
-                    seen.retain(|reference, _| alive.contains(reference));
-                    // Which channel a halt is told on is known by its closure.
-                    context.tell_untold("");
-                }
-                Event::Apply(object) | Event::InitApply(object) => {
-                    let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
-                    if seen.insert(reference.clone(), print) != Some(print) {
-                        let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
-                        list.push(reference);
-                        if object.metadata.deletion_timestamp.is_some() {
-                            // It does not count any more: the next oldest may act.
-                            woken.extend(siblings_of(&context, object));
-                        }
+    kept(events, writer).flat_map(move |event| {
+        let mut woken = context.objects(&context.siblings.apply(&event));
+        match &event {
+            Event::Init => {}
+            Event::InitDone => {
+                woken.append(&mut listed);
+                caches.complete();
+                info!("the cache of unfinished closures is complete");
+                let alive: std::collections::HashSet<_> =
+                    context.closures.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
+                seen.retain(|reference, _| alive.contains(reference));
+                // Which channel a halt is told on is known by its closure.
+                context.tell_untold("");
+            }
+            Event::Apply(object) | Event::InitApply(object) => {
+                let (reference, print) = (ObjectRef::from_obj(object), fingerprint(object));
+                if seen.insert(reference.clone(), print) != Some(print) {
+                    let list = if matches!(event, Event::InitApply(_)) { &mut listed } else { &mut woken };
+                    list.push(reference);
+                    if object.metadata.deletion_timestamp.is_some() {
+                        // It does not count any more: the next oldest may act.
+                        woken.extend(siblings_of(&context, object));
                     }
-                }
-                Event::Delete(object) => {
-                    seen.remove(&ObjectRef::from_obj(object));
-                    if let Some(uid) = &object.metadata.uid {
-                        context.forget(uid);
-                    }
-                    woken.extend(siblings_of(&context, object));
                 }
             }
-            futures::stream::iter(woken)
-        })
+            Event::Delete(object) => {
+                seen.remove(&ObjectRef::from_obj(object));
+                if let Some(uid) = &object.metadata.uid {
+                    context.forget(uid);
+                }
+                woken.extend(siblings_of(&context, object));
+            }
+        }
+        futures::stream::iter(woken)
+    })
 }
 
 /// The other objects of the same closure.
@@ -203,32 +206,50 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
     (known, watching)
 }
 
-/// The version of an object's spec.
-type Version = (Option<String>, Option<i64>);
+/// What is new to a watch, or has another version than it had.
+struct Changes<K: Watched, V> {
+    version: fn(&K) -> V,
+    seen: HashMap<ObjectRef<K>, V>,
+    listed: Vec<K>,
+}
 
-/// Takes a watch event in and says which objects are new, or have another spec than they had; of a list that is not
-/// complete yet, nothing.
-fn changed<K: Watched>(event: Event<K>, seen: &mut HashMap<ObjectRef<K>, Version>, listed: &mut Vec<K>) -> Vec<K> {
-    let mut is_new = |object: &K| {
-        let version = (object.uid(), object.meta().generation);
-        seen.insert(ObjectRef::from_obj(object), version.clone()) != Some(version)
-    };
-    match event {
-        Event::Init => {
-            listed.clear();
-            Vec::new()
-        }
-        Event::InitApply(object) => {
-            listed.push(object);
-            Vec::new()
-        }
-        Event::InitDone => std::mem::take(listed).into_iter().filter(|object| is_new(object)).collect(),
-        Event::Apply(object) => Some(object).filter(|object| is_new(object)).into_iter().collect(),
-        Event::Delete(object) => {
-            seen.remove(&ObjectRef::from_obj(&object));
-            Vec::new()
+impl<K: Watched, V: PartialEq> Changes<K, V> {
+    /// Nothing is known yet. What counts of an object is its `version`.
+    fn by(version: fn(&K) -> V) -> Changes<K, V> {
+        Changes { version, seen: HashMap::new(), listed: Vec::new() }
+    }
+
+    /// Takes an event in and gives what it changed; of a list that is not complete yet, nothing.
+    fn of(&mut self, event: Event<K>) -> Vec<K> {
+        let Changes { version, seen, listed } = self;
+        let mut is_new = |object: &K| {
+            let version = version(object);
+            let new = seen.get(&ObjectRef::from_obj(object)) != Some(&version);
+            seen.insert(ObjectRef::from_obj(object), version);
+            new
+        };
+        match event {
+            Event::Init => {
+                listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                listed.push(object);
+                Vec::new()
+            }
+            Event::InitDone => std::mem::take(listed).into_iter().filter(|object| is_new(object)).collect(),
+            Event::Apply(object) => Some(object).filter(|object| is_new(object)).into_iter().collect(),
+            Event::Delete(object) => {
+                seen.remove(&ObjectRef::from_obj(&object));
+                Vec::new()
+            }
         }
     }
+}
+
+/// The version of an object's spec.
+fn spec_of<K: Watched>(object: &K) -> (Option<String>, Option<i64>) {
+    (object.uid(), object.meta().generation)
 }
 
 /// Feeds: each that is new or changed is judged at once.
@@ -241,13 +262,13 @@ pub(super) fn feeds(
     let (once, known) = Once::new();
     let events = events_of(api, watcher::Config::default(), feeds.shard());
     let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
+        let mut changes = Changes::by(spec_of);
+        let mut events = pin!(kept(events, writer));
+        while let Some(event) = events.next().await {
             if matches!(event, Event::InitDone) {
                 once.tell();
             }
-            for feed in changed(event, &mut seen, &mut listed) {
+            for feed in changes.of(event) {
                 feeds.attend(Arc::new(feed));
             }
         }

@@ -129,3 +129,35 @@ async fn more_than_there_is_room_for_come_later_and_what_is_under_way_is_let_fin
     }
     serving.task.await.unwrap();
 }
+
+/// What comes back within a minute; in a time that goes on as soon as nothing else does.
+async fn comes_back(stream: &mut TcpStream) -> Option<String> {
+    let mut reply = Vec::new();
+    let ended = tokio::time::timeout(6 * PATIENCE, stream.read_to_end(&mut reply)).await;
+    ended.ok().map(|_| String::from_utf8(reply).unwrap())
+}
+
+#[tokio::test]
+async fn who_does_not_finish_a_head_or_a_body_is_not_waited_for() {
+    let serving = serving(Outcome::Created, 1).await;
+    let mut slow = TcpStream::connect(serving.address).await.unwrap();
+    slow.write_all(b"POST /feeds/payments/one HTTP/1.1\r\nhost:").await.unwrap();
+    tokio::time::pause();
+    assert_eq!(comes_back(&mut slow).await.as_deref(), Some(""), "of a head that never came");
+    assert!(serving.desk.came.lock().unwrap().is_empty());
+
+    tokio::time::resume();
+    let mut slow = TcpStream::connect(serving.address).await.unwrap();
+    let head = "POST /feeds/payments/one HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let told = "HTTP/1.1 100 Continue\r\n\r\n";
+    let mut first = vec![0; told.len()];
+    slow.read_exact(&mut first).await.unwrap();
+    assert_eq!(first, told.as_bytes(), "its body is waited for");
+    slow.write_all(b"four").await.unwrap();
+    tokio::time::pause();
+    let reply = comes_back(&mut slow).await.expect("an answer");
+    assert_eq!(status(&reply), "403");
+    let came = serving.desk.came.lock().unwrap().clone();
+    assert_eq!(came, [("payments".to_owned(), "one".to_owned(), Err(Outcome::Malformed))]);
+}

@@ -1,6 +1,6 @@
 //! The watches of what administrators approve: playbooks and connections, of one namespace or for many, and the namespaces.
 
-use super::{Known, Once, Watched, changed, events_if_any, events_of};
+use super::{Changes, Known, Once, Watched, events_if_any, events_of, kept, spec_of};
 use crate::api::closure_playbook::{ClosurePlaybookSpec, ClosurePlaybookStatus, ConnectionRef};
 use crate::api::release_closure::PlaybookRef;
 use crate::api::{
@@ -15,10 +15,10 @@ use crate::shards::Shard;
 use futures::{FutureExt as _, Stream, StreamExt as _, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
@@ -54,8 +54,7 @@ impl Kept {
         (Playbooks::new(playbooks, tenancy), Arc::new(connections))
     }
 
-    /// The watches, and what resolves with their first complete lists; an error means that a watch has ended, and with it
-    /// this leader.
+    /// The watches, and what resolves with their first complete lists, from where on what is not there is missing.
     pub(in crate::controller) fn watch(
         self,
         context: &Arc<Context>,
@@ -82,7 +81,13 @@ impl Kept {
             (future::join3(rules_known, systems_known, labels_known), future::join3(rules, systems, labels))
         });
         let (shared_known, shared) = of_the_cluster.unzip();
-        let known = future::join(own_known, future::OptionFuture::from(shared_known)).map(|_| ());
+        let lists = future::join(own_known, future::OptionFuture::from(shared_known));
+        let context = context.clone();
+        let known = lists.map(move |_| {
+            context.connections.set_known();
+            let judging = context.clone();
+            context.tasks.spawn(async move { judge_all(&judging, &judging.playbooks.concerned_by("")).await });
+        });
         (known, future::join(own, future::OptionFuture::from(shared)).map(|_| ()))
     }
 }
@@ -100,9 +105,9 @@ where
     let context = context.clone();
     let (once, known) = Once::new();
     let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
+        let mut changes = Changes::by(spec_of);
+        let mut events = pin!(kept(events, writer));
+        while let Some(event) = events.next().await {
             match &event {
                 Event::InitDone => {
                     once.tell();
@@ -112,7 +117,7 @@ where
                 Event::Apply(playbook) => judge_all(&context, &[Arc::new(playbook.clone())]).await,
                 Event::Init | Event::InitApply(_) | Event::Delete(_) => {}
             }
-            for playbook in changed(event, &mut seen, &mut listed) {
+            for playbook in changes.of(event) {
                 let reference = playbook.reference();
                 context.wake_waiting(playbook.home(), |closure| closure.spec.playbook_ref.is(&reference));
                 context.tell_untold(playbook.home());
@@ -162,15 +167,13 @@ where
     let context = context.clone();
     let (once, known) = Once::new();
     let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
+        let mut changes = Changes::by(spec_of);
+        let mut events = pin!(kept(events, writer));
+        while let Some(event) = events.next().await {
             let mut homes = BTreeSet::new();
             match &event {
                 Event::InitDone => {
-                    if once.tell() {
-                        context.connections.is_known();
-                    }
+                    once.tell();
                     homes.insert(String::new());
                 }
                 Event::Delete(connection) => {
@@ -179,7 +182,7 @@ where
                 }
                 Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
             }
-            for connection in changed(event, &mut seen, &mut listed) {
+            for connection in changes.of(event) {
                 homes.insert(connection.home().to_owned());
                 probe(&context, Arc::new(connection));
             }
@@ -208,34 +211,29 @@ fn namespaces(
         event
     });
     let watching = async move {
-        let (mut seen, mut listed) = (HashMap::new(), Vec::new());
-        let mut events = pin!(reflector::reflector(writer, events.map(Ok::<_, watcher::Error>)));
-        while let Some(Ok(event)) = events.next().await {
-            let mut labelled = Vec::new();
-            match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(namespace) => listed.push(namespace),
-                Event::Apply(namespace) => labelled.push(namespace),
-                Event::Delete(namespace) => drop(seen.remove(&namespace.name_any())),
-                Event::InitDone => {
-                    labelled.append(&mut listed);
-                    if once.tell() {
-                        context.connections.is_known();
-                    }
-                }
+        let mut changes = Changes::by(labels_of);
+        let mut events = pin!(kept(events, writer));
+        while let Some(event) = events.next().await {
+            let listed = matches!(event, Event::InitDone);
+            let labelled = changes.of(event);
+            if listed {
+                once.tell();
+                may_use_others(&context, "").await;
+                continue;
             }
             for namespace in labelled {
-                let mut print = DefaultHasher::new();
-                namespace.metadata.labels.hash(&mut print);
-                let print = print.finish();
-                // What is new has nothing that waits; and so has everything before the first list is complete.
-                if seen.insert(namespace.name_any(), print).is_some_and(|before| before != print) {
-                    may_use_others(&context, &namespace.name_any()).await;
-                }
+                may_use_others(&context, &namespace.name_any()).await;
             }
         }
     };
     (known, watching)
+}
+
+/// A fingerprint of the labels.
+fn labels_of(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let mut print = DefaultHasher::new();
+    namespace.metadata.labels.hash(&mut print);
+    print.finish()
 }
 
 /// Probes a connection behind everything else; where it can be used again, what waits for it is woken.
