@@ -15,7 +15,7 @@ demo: ## six systems, an API server and the operator on this machine: see a clos
 	@SYSTEMS='$(SYSTEMS)' ./hack/demo
 
 .PHONY: test
-test: ## format, lints and all tests; half an hour to an hour the first time, then some twenty minutes
+test: ## format, lints and all tests; half an hour to an hour the first time, then some eleven minutes
 	@./hack/test
 
 .PHONY: check

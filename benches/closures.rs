@@ -20,11 +20,11 @@ mod support;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{Api, ListParams, PostParams};
-use operators::{ACCOUNT, Operator, account, furnished};
+use operators::{ACCOUNT, Operator, Start, furnished};
 use releaseclosure::api::ReleaseClosure;
 use releaseclosure::sandbox::{self, Seed};
 use serde_json::{Value, json};
-use stage::{Setup, client, closure, objects};
+use stage::{Setup, client, closure, list, objects};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,9 +51,8 @@ async fn main() {
         policy: json!({}),
         ..Setup::default()
     };
-    plane.kubectl_with(&["apply", "-f", "-"], &objects(NAMESPACE, &systems.endpoint, &setup).to_string());
-    let flags = ["--lease-namespace=releaseclosure-system"];
-    let operator = Operator::launch_as(&binary, "info", account(&plane), &flags).up();
+    plane.kubectl_with(&["apply", "-f", "-"], &list(objects(NAMESPACE, &systems.endpoint, &setup)));
+    let operator = Operator::installed(&plane, Start { binary, level: "info", ..Start::default() }).up();
     for kind in ["systemconnections", "closureplaybooks"] {
         plane.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
     }
