@@ -3,6 +3,16 @@
 //! Each test says in its name what must be so; what is looked at are the requests that the systems saw and the objects
 //! that the API server holds, never the operator's own word for it.
 
+/// What takes longest. Tests are begun in the order of their names, and these first: so the last ones do not run alone.
+#[path = "cluster"]
+mod a_while {
+    pub(crate) mod idle;
+    pub(crate) mod shards;
+    pub(crate) mod sweep;
+    pub(crate) mod waits;
+}
+use a_while::{sweep, waits};
+
 #[path = "cluster/again.rs"]
 mod again;
 #[path = "cluster/already.rs"]
@@ -44,14 +54,15 @@ mod frozen;
 #[path = "cluster/gate.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod gate;
+#[path = "cluster/grants.rs"]
+#[allow(dead_code, reason = "a toolbox")]
+mod grants;
 #[path = "cluster/guides.rs"]
 mod guides;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/hostile.rs"]
 mod hostile;
-#[path = "cluster/idle.rs"]
-mod idle;
 #[path = "cluster/logs.rs"]
 mod logs;
 #[path = "cluster/lost_replies.rs"]
@@ -78,8 +89,6 @@ mod prometheus;
 #[path = "cluster/releases.rs"]
 #[allow(dead_code, reason = "a toolbox")]
 mod releases;
-#[path = "cluster/shards.rs"]
-mod shards;
 #[cfg(feature = "otlp")]
 #[path = "cluster/spans.rs"]
 mod spans;
@@ -87,14 +96,10 @@ mod spans;
 #[allow(dead_code, reason = "a toolbox")]
 mod stage;
 mod support;
-#[path = "cluster/sweep.rs"]
-mod sweep;
 #[path = "cluster/tenancy.rs"]
 mod tenancy;
 #[path = "cluster/upgrade.rs"]
 mod upgrade;
-#[path = "cluster/waits.rs"]
-mod waits;
 #[path = "cluster/week.rs"]
 mod week;
 #[path = "cluster/witness.rs"]

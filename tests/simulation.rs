@@ -20,6 +20,9 @@ mod simulation {
     pub mod world;
 }
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use simulation::plan::Plan;
 use simulation::runner::{self, Figures};
 

@@ -116,7 +116,7 @@ async fn each_role_may_do_exactly_what_the_table_says() {
     let statuses = statuses.each_ref().map(String::as_str);
     let expected = of(&[
         (&["list", "watch"], &PLURALS),
-        (&["get"], &["releaseclosures", "followuppackets"]),
+        (&["get"], &["releaseclosures", "followuppackets", "acceptancefeeds"]),
         (&["update"], &statuses),
         (&["create"], &["followuppackets"]),
     ]);

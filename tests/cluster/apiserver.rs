@@ -2,9 +2,8 @@
 //! alone, and has another writer at every status.
 
 use crate::gate::{Act, Asked, Verdict};
-use crate::operators::furnished;
+use crate::operators::own_plane;
 use crate::stage::{PATIENCE, Stage, condition, outcomes, ready};
-use crate::support::controlplane::ControlPlane;
 use crate::sweep::Lane;
 use crate::sweep::expected::changes;
 use futures::TryStreamExt as _;
@@ -14,13 +13,6 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const STATUS: &str = "PUT releaseclosures/status";
-
-/// An API server of its own, which can be killed and started again.
-async fn plane(flags: &'static [&'static str]) -> &'static ControlPlane {
-    let start =
-        move || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(flags)))) };
-    tokio::task::spawn_blocking(start).await.unwrap()
-}
 
 fn is_watch(asked: &Asked) -> bool {
     asked.what.starts_with("WATCH ")
@@ -47,7 +39,7 @@ async fn compacted(stage: &Stage, version: &str) {
 #[tokio::test]
 async fn a_watch_that_is_told_that_its_history_is_gone_lists_again_and_misses_nothing() {
     // Without the API server's own cache a watch goes on from etcd's history, or does not.
-    let mut lane = Lane::on(plane(&["--api=--watch-cache=false"]).await, "expired", "IdempotencyKey", "5s").await;
+    let mut lane = Lane::on(own_plane(&["--api=--watch-cache=false"]).await, "expired", "IdempotencyKey", "5s").await;
     let numbers: Vec<usize> = (0..6).map(|_| lane.next_release()).collect();
     let stage = &lane.stage;
     let mut packets = Vec::new();
@@ -107,7 +99,7 @@ async fn a_watch_that_is_told_that_its_history_is_gone_lists_again_and_misses_no
 
 #[tokio::test]
 async fn an_api_server_that_dies_in_the_middle_of_any_request_is_asked_again() {
-    let mut lane = Lane::on(plane(&[]).await, "died", "IdempotencyKey", "10s").await;
+    let mut lane = Lane::on(own_plane(&[]).await, "died", "IdempotencyKey", "10s").await;
     let points = [
         ("GET releaseclosures", 1, false),
         (STATUS, 1, false),

@@ -1,15 +1,14 @@
-//! What the operator asked an API server, by that server's own audit log.
+//! What an account asked an API server, by that server's own audit log.
 
-use crate::operators::ACCOUNT;
-use crate::support::controlplane::ControlPlane;
 use serde_json::Value;
+use std::path::Path;
 
-/// One request of the operator.
+/// One request of an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
     /// As roles name it.
     pub verb: String,
-    /// `resource.group` or `resource/subresource.group`.
+    /// `resource.group` or `resource/subresource.group`; `.` where it is about no object.
     pub what: String,
     /// Empty where it is about all of them.
     pub namespace: String,
@@ -19,12 +18,12 @@ pub struct Asked {
     pub status: u64,
 }
 
-/// Every request of the operator's account so far, to a server that has the flag `--audit`. A watch has two entries, of
-/// which the first counts.
-pub fn asked(plane: &ControlPlane) -> Vec<Asked> {
-    let log = std::fs::read_to_string(plane.audit_log()).expect("the audit log can be read");
-    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("an entry is JSON"));
-    let own = entries.filter(|entry| entry["user"]["username"] == ACCOUNT);
+/// Every request of an account so far. A watch has two entries, of which the first counts.
+pub fn read(log: &Path, account: &str) -> Vec<Asked> {
+    let log = std::fs::read_to_string(log).expect("the audit log can be read");
+    let named = log.lines().filter(|line| line.contains(account));
+    let entries = named.map(|line| serde_json::from_str::<Value>(line).expect("an entry is JSON"));
+    let own = entries.filter(|entry| entry["user"]["username"] == account);
     own.filter(|entry| entry["verb"] != "watch" || entry["stage"] == "ResponseStarted")
         .map(|entry| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

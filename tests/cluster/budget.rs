@@ -1,7 +1,8 @@
 //! What a closure costs the API server, counted in the API server's own audit log.
 
-use crate::audit::{self, Asked};
-use crate::operators::{Operator, account, furnished};
+use crate::audit::Asked;
+use crate::operators::{Operator, Start, furnished};
+use crate::permissions;
 use crate::stage::{PATIENCE, Setup, Stage};
 use crate::support::controlplane::ControlPlane;
 use std::collections::BTreeMap;
@@ -21,12 +22,12 @@ fn audited() -> &'static ControlPlane {
 
 fn operator() {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| Operator::start(account(audited()), &["--lease-namespace=releaseclosure-system"]));
+    OPERATOR.get_or_init(|| Operator::installed(audited(), Start::default()).up());
 }
 
 /// Every request of the operator so far.
 fn asked() -> Vec<Asked> {
-    audit::asked(audited())
+    permissions::asked(audited())
 }
 
 /// The same, of one namespace, as counts of `verb what`; what is about connections and playbooks is left out.

@@ -1,6 +1,6 @@
 //! An operator on definitions of another version: it says so, and nothing is dropped without a word.
 
-use crate::operators::{Operator, furnished};
+use crate::operators::{Operator, Start, own_plane};
 use crate::stage::{PATIENCE, Setup, Stage, condition, outcomes};
 use crate::support::controlplane::{ControlPlane, repository};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -8,11 +8,6 @@ use kube::discovery::ApiResource;
 use releaseclosure::api::ReleaseClosure;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-async fn own_plane() -> &'static ControlPlane {
-    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(&[])))) };
-    tokio::task::spawn_blocking(start).await.unwrap()
-}
 
 /// Puts definitions in force, whoever had a field of them before.
 async fn apply(plane: &'static ControlPlane, definitions: String) {
@@ -24,14 +19,6 @@ fn stored(folder: &str) -> String {
     let mut files: Vec<_> = std::fs::read_dir(repository(folder)).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<Vec<_>>().join("\n---\n")
-}
-
-/// A stage on an API server of its own, and an operator with the administrator's rights.
-async fn begin(stage: &Stage) -> Operator {
-    let flags = [format!("--namespace={0}", stage.namespace), format!("--lease-namespace={0}", stage.namespace)];
-    let kubeconfig = stage.plane.kubeconfig();
-    let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
-    tokio::task::spawn_blocking(start).await.unwrap()
 }
 
 async fn ready(operator: &Operator) -> (u16, String) {
@@ -52,10 +39,10 @@ async fn tells(operator: &Operator, line: &str) {
 
 #[tokio::test]
 async fn on_the_definitions_of_the_last_release_everything_waits_and_says_so() {
-    let plane = own_plane().await;
+    let plane = own_plane(&[]).await;
     apply(plane, stored("tests/crds/released")).await;
     let stage = Stage::with("definitions-old", Setup { plane: Some(plane), ..Setup::default() }).await;
-    let operator = begin(&stage).await;
+    let operator = stage.started(Start::default()).await;
     let (code, why) = ready(&operator).await;
     assert_eq!(code, 503, "a rollout does not go on: {why}");
     assert!(why.contains("definitions lack ReleaseClosure.") && why.contains("releaseclosure crds"), "{why}");
@@ -85,7 +72,7 @@ async fn on_the_definitions_of_the_last_release_everything_waits_and_says_so() {
 
 #[tokio::test]
 async fn a_newer_definition_is_lived_with_and_an_object_that_uses_it_is_left_alone() {
-    let plane = own_plane().await;
+    let plane = own_plane(&[]).await;
     let text = std::fs::read_to_string(repository("crds/releaseclosure.io_releaseclosures.yaml")).unwrap();
     let mut newer: Value = serde_saphyr::from_str(&text).unwrap();
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
@@ -93,7 +80,7 @@ async fn a_newer_definition_is_lived_with_and_an_object_that_uses_it_is_left_alo
     apply(plane, newer.to_string()).await;
     let seed = releaseclosure::sandbox::generate(2);
     let stage = Stage::with("definitions-new", Setup { plane: Some(plane), seed, ..Setup::default() }).await;
-    let operator = begin(&stage).await;
+    let operator = stage.started(Start::default()).await;
     stage.settled_in().await;
     tells(&operator, "releaseclosure_schema_newer 1").await;
     assert_eq!(ready(&operator).await.0, 200);

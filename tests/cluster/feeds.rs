@@ -10,8 +10,8 @@ pub mod poster;
 #[path = "feeds/rights.rs"]
 mod rights;
 
-use crate::operators::Operator;
-use crate::stage::{PATIENCE, Setup, Stage, outcomes};
+use crate::operators::{Operator, Start};
+use crate::stage::{OPEN_FEEDS, PATIENCE, Setup, Stage, outcomes, shipped};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use poster::{Poster, SECRET, count, now};
@@ -39,6 +39,14 @@ pub fn webhook(name: &str, format: &str, keys: &[&str]) -> Value {
             "template": {"coordinator": "release-coordinators"}}})
 }
 
+/// The secrets by which webhooks are signed, and the shipped right to make closures.
+pub async fn open_for_feeds(stage: &Stage) {
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let patch = json!({"stringData": {"webhook": SECRET, "next": "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}});
+    secrets.patch("sandbox-token", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    stage.apply(shipped(&stage.namespace, OPEN_FEEDS).to_vec()).await;
+}
+
 impl Fed {
     /// One with this many releases.
     pub async fn new(name: &str, releases: usize, feeds: &[Value]) -> Fed {
@@ -60,8 +68,7 @@ impl Fed {
             operator: None,
             environment,
         };
-        let secrets = json!({"stringData": {"webhook": SECRET, "next": "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}});
-        fed.edit_secret(secrets).await;
+        open_for_feeds(&fed.stage).await;
         for feed in feeds {
             fed.add(feed).await;
         }
@@ -74,12 +81,6 @@ impl Fed {
         fed
     }
 
-    pub async fn edit_secret(&self, patch: Value) {
-        let secrets: Api<k8s_openapi::api::core::v1::Secret> =
-            Api::namespaced(self.stage.client.clone(), &self.stage.namespace);
-        secrets.patch("sandbox-token", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    }
-
     pub async fn add(&self, feed: &Value) {
         let feed: AcceptanceFeed = serde_json::from_value(feed.clone()).unwrap();
         self.feeds.create(&Default::default(), &feed).await.unwrap();
@@ -87,28 +88,13 @@ impl Fed {
 
     /// Starts the operator, after a crash as well.
     pub async fn start(&mut self) {
-        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
-            Api::namespaced(self.stage.client.clone(), &self.stage.namespace);
-        // The last one is dead for certain, so its lease need not be waited out.
-        let _ = leases.delete("releaseclosure-operator", &Default::default()).await;
-        let flags = self.flags();
-        let kubeconfig = self.stage.plane.kubeconfig();
-        let environment = self.environment.clone();
-        let start = move || {
-            let binary = std::path::Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
-            let flags = flags.each_ref().map(String::as_str);
-            Operator::launch_in(&environment, binary, "info,releaseclosure=debug", kubeconfig, &flags).up()
-        };
-        self.operator = Some(tokio::task::spawn_blocking(start).await.unwrap());
+        self.operator = Some(self.stage.next(self.how()).await);
     }
 
-    pub fn flags(&self) -> [String; 3] {
-        let namespace = &self.stage.namespace;
-        [
-            format!("--namespace={namespace}"),
-            format!("--lease-namespace={namespace}"),
-            format!("--feeds-bind-address={}", self.address),
-        ]
+    /// How it is started.
+    pub fn how(&self) -> Start {
+        let flags = vec![format!("--feeds-bind-address={}", self.address)];
+        Start { environment: self.environment.clone(), flags, ..Start::default() }
     }
 
     pub fn poster(&self, feed: &str) -> Poster {
@@ -258,6 +244,27 @@ async fn a_delivery_is_remembered_by_the_next_process_and_two_secrets_are_good_w
     fed.wait("two", "judged", |status| status["observedGeneration"] == json!(patched.metadata.generation)).await;
     assert_eq!(next.standard("evt-3", now(), &body).await, 204);
     assert_eq!(fed.poster("two").standard("evt-4", now(), &body).await, 403);
+}
+
+#[tokio::test]
+async fn only_who_leads_listens_and_a_clean_stop_hands_that_over() {
+    let mut fed = Fed::new("feed-handed", 2, &[webhook("governance", "StandardWebhooks", &["webhook"])]).await;
+    let leading = fed.operator.take().unwrap();
+    let first = fed.poster("governance");
+    let body = |number: usize| json!({"data": {"review": {"id": review(number)}}}).to_string();
+    fed.address = format!("127.0.0.1:{}", crate::operators::free_port());
+    let next = fed.stage.launch(fed.how()).await;
+    next.until_logged("standing by").await;
+    // A connection that is refused has sent nothing: whoever forwards may try the other one.
+    assert_eq!(fed.poster("governance").try_standard("evt-1", now(), &body(1)).await, None);
+    assert_eq!(first.standard("evt-1", now(), &body(1)).await, 204);
+    leading.signal("-TERM");
+    assert_eq!(fed.poster("governance").until_answered("evt-2", &body(2)).await, 204);
+    for number in [1, 2] {
+        let name = fed.closure_of(number).await.name_any();
+        fed.stage.closed(&name).await;
+    }
+    assert_eq!(first.try_standard("evt-3", now(), &body(2)).await, None);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //! going out in a term that it may outlive.
 
 use crate::gate::{Act, Asked, Gate, Verdict};
-use crate::operators::Operator;
-use crate::stage::{PATIENCE, condition};
+use crate::operators::Start;
+use crate::stage::condition;
 use crate::sweep::expected::{changes, whole};
 use crate::sweep::{Lane, Moment, Point, Run};
 use futures::future::join_all;
@@ -22,14 +22,6 @@ struct Caught {
     release: usize,
     name: String,
     point: Point,
-}
-
-async fn until(operator: &Operator, what: &str, so: impl Fn(&Operator) -> bool) {
-    let start = Instant::now();
-    while !so(operator) {
-        assert!(start.elapsed() < PATIENCE, "not {what}:\n{}", operator.read_log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 fn is_about_the_lease(asked: &Asked) -> bool {
@@ -58,7 +50,22 @@ async fn catch(lane: &mut Lane, points: &[Point], moment: Moment) -> Vec<Caught>
         all.push(Caught { release, name, point: point.clone() });
     }
     lane.gate.holds(points.len()).await;
+    at_rest(&lane.gate).await;
     all
+}
+
+/// Waits until nothing but the lease is asked for any more. Not every held request holds its closure up: an event does not.
+/// What a process has decided to send when it is frozen goes out when it wakes up, as it might have been on its way.
+async fn at_rest(gate: &Gate) {
+    let mut seen = (usize::MAX, Instant::now());
+    gate.until("at rest", |gate| {
+        let count = gate.log().iter().filter(|passed| !is_about_the_lease(&passed.asked)).count();
+        if count != seen.0 {
+            seen = (count, Instant::now());
+        }
+        seen.1.elapsed() > Duration::from_millis(300)
+    })
+    .await;
 }
 
 /// One leader, frozen in the middle of many closures: every second request of the course is the point of one.
@@ -67,14 +74,14 @@ async fn freeze(delivery: &'static str, moment: Moment, half: usize) -> usize {
     let mut lane = Lane::new(&name, delivery, "5s").await;
     let (course, undisturbed) = lane.undisturbed().await;
     let frozen = lane.operator.take().expect("it runs");
-    let next = lane.stage.standing_by();
-    until(&next, "standing by", |next| next.logged("standing by")).await;
+    let next = lane.stage.launch(Start::default()).await;
+    next.until_logged("standing by").await;
     let points: Vec<Point> = course.0.iter().skip(half).step_by(2).cloned().collect();
     let caught = catch(&mut lane, &points, moment).await;
     frozen.signal("-STOP");
     lane.gate.open();
 
-    until(&next, "leading", |next| next.logged("leading")).await;
+    next.until_logged("leading").await;
     if moment == Moment::Before {
         // What the frozen one had sent arrives now, late.
         lane.gate.let_go(Verdict::Release, |asked| asked.what != ANNOUNCEMENT);
@@ -101,7 +108,7 @@ async fn freeze(delivery: &'static str, moment: Moment, half: usize) -> usize {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = lane.gate.count();
     frozen.signal("-CONT");
-    until(&frozen, "ended", |frozen| !frozen.is_alive()).await;
+    frozen.until_ended().await;
     assert!(frozen.logged("leadership ended; nothing is written any more"), "{}", frozen.read_log());
     // The next one had nothing to write any more: whatever comes now is of the one that woke up.
     let since = lane.gate.log().split_off(before).into_iter().map(|passed| passed.asked);
@@ -171,7 +178,7 @@ async fn a_leader_whose_term_may_end_before_a_write_would_does_not_make_it() {
 
     // Every pass comes to its fence: four stop there and say so, the first has done nothing yet and begins again.
     let operator = lane.operator.take().expect("it runs");
-    until(&operator, "fenced", |operator| operator.read_log().matches("a write was not made").count() >= 4).await;
+    operator.until("fenced", |operator| operator.read_log().matches("a write was not made").count() >= 4).await;
     let first = caught[0].release;
     let begins_again =
         |asked: &Asked| asked.release == Some(first) && asked.what == "GET releaseclosures" && asked.nth > 1;
@@ -179,7 +186,7 @@ async fn a_leader_whose_term_may_end_before_a_write_would_does_not_make_it() {
     // It is still there and does not know that the lease is somebody else's: nothing but the fence keeps it from writing.
     assert!(operator.is_alive() && !operator.logged("leadership ended"), "{}", operator.read_log());
     assert_eq!(writes_to_systems(&gate, before), []);
-    until(&operator, "ended", |operator| !operator.is_alive()).await;
+    operator.until_ended().await;
     assert_eq!(writes_to_systems(&gate, before), []);
 
     gate.open();

@@ -6,6 +6,7 @@
 #[path = "gate/names.rs"]
 mod names;
 
+use crate::operators::account;
 use crate::stage::{PATIENCE, Through};
 use crate::support::controlplane::ControlPlane;
 use axum::body::{Body, Bytes};
@@ -210,7 +211,7 @@ impl Gate {
     }
 
     /// Waits until it is so.
-    pub async fn until(&self, what: &str, so: impl Fn(&Gate) -> bool) {
+    pub async fn until(&self, what: &str, mut so: impl FnMut(&Gate) -> bool) {
         let start = Instant::now();
         while !so(self) {
             assert!(start.elapsed() < PATIENCE, "not {what}; held: {:?}, log: {:#?}", self.held(), self.tail());
@@ -230,10 +231,10 @@ impl Gate {
     }
 }
 
-/// A client that hands on whatever comes back.
+/// A client with the operator's account, that hands on whatever comes back.
 async fn client(plane: &ControlPlane) -> Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let kubeconfig = kube::config::Kubeconfig::read_from(account(plane)).unwrap();
     let options = kube::config::KubeConfigOptions::default();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     config.default_retry = false;

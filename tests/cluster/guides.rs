@@ -4,7 +4,7 @@
 //! A block of the language `sh` is a script. A comment before it may say how it exits (`<!-- test: exits with 2 -->`, else 0) and
 //! what it prints (`prints …`). `<!-- test does: … -->` is what somebody does elsewhere, in a system.
 
-use crate::operators::{Operator, account};
+use crate::operators::{Operator, Start};
 use crate::support::controlplane::{ControlPlane, repository};
 use releaseclosure::sandbox::{self, Config, Seed};
 use std::os::unix::fs::symlink;
@@ -94,8 +94,7 @@ impl Reader {
             match piece {
                 Piece::Script(script, exit, prints) => self.run(&script, exit, prints.as_deref()),
                 Piece::OperatorStarts => {
-                    let flags = ["--lease-namespace=releaseclosure-system"];
-                    self.operator = Some(Operator::start(account(&self.plane), &flags));
+                    self.operator = Some(Operator::installed(&self.plane, Start::default()).up());
                 }
                 Piece::OtherGuides => ["pipeline.md", "coordinator.md"].iter().for_each(|other| self.read(other)),
             }

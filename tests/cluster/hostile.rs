@@ -1,14 +1,13 @@
 //! Objects, statuses and replies that mean harm: each is refused or said clearly, nothing leaves the operator for them, and
 //! nobody else's closure notices.
 
-use crate::operators::Operator;
+use crate::operators::Start;
 use crate::stage::{Setup, Stage, condition};
 use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use releaseclosure::api::{ClosurePlaybook, ReleaseClosure, SystemConnection};
 use releaseclosure::sandbox::{self, Role};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::Duration;
 
 fn releases(count: usize) -> Setup {
@@ -158,14 +157,7 @@ async fn an_endpoint_where_the_operator_has_no_business_is_refused_by_name() {
 async fn the_token_shows_nowhere() {
     const TOKEN: &str = "a-token-that-shall-never-show";
     let stage = Stage::with("hostile-secrets", Setup { shared: false, ..releases(2) }).await;
-    let (kubeconfig, namespace) = (stage.plane.kubeconfig(), stage.namespace.clone());
-    let operator = tokio::task::spawn_blocking(move || {
-        let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
-        let binary = Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
-        Operator::launch_as(binary, "trace", kubeconfig, &flags.each_ref().map(String::as_str)).up()
-    })
-    .await
-    .unwrap();
+    let operator = stage.started(Start { level: "trace", ..Start::default() }).await;
     // Closed, halted, refused: whatever is said on the way, the token is not in it.
     let closed = stage.create(&stage.closure(1)).await;
     stage.closed(&closed).await;

@@ -1,9 +1,8 @@
 //! What an operator costs that has nothing to do, in a cluster where much has been closed.
 
-use crate::audit::asked;
-use crate::operators::{Operator, account, furnished};
+use crate::operators::{Operator, Start, own_plane};
+use crate::permissions::asked;
 use crate::stage::{Setup, Stage};
-use crate::support::controlplane::ControlPlane;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{Patch, PatchParams, PostParams};
 use releaseclosure::api::ReleaseClosure;
@@ -27,8 +26,7 @@ fn memory(operator: &Operator) -> u64 {
 /// Its memory when it is idle, and how many requests it makes in so many seconds.
 async fn idle(stage: &Stage, seconds: u32) -> (u64, usize) {
     let plane = stage.plane;
-    let start = || Operator::start(account(plane), &["--lease-namespace=releaseclosure-system"]);
-    let operator = tokio::task::spawn_blocking(start).await.unwrap();
+    let operator = tokio::task::spawn_blocking(|| Operator::installed(plane, Start::default()).up()).await.unwrap();
     tokio::time::sleep(SETTLED).await;
     stage.sandbox().clear_requests();
     let before = asked(plane).len();
@@ -36,9 +34,7 @@ async fn idle(stage: &Stage, seconds: u32) -> (u64, usize) {
     let cost = (memory(&operator), asked(plane).len() - before);
     assert_eq!(stage.sandbox().requests(0).len(), 0, "a request to a system, of an operator that has nothing to do");
     operator.signal("-TERM");
-    while operator.is_alive() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    operator.until_ended().await;
     cost
 }
 
@@ -46,9 +42,7 @@ async fn idle(stage: &Stage, seconds: u32) -> (u64, usize) {
 #[tokio::test]
 async fn what_is_closed_costs_the_operator_nothing() {
     let count = std::env::var("CLOSED").map_or(1000, |count| count.parse::<usize>().expect("a number"));
-    let start =
-        || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(&["--audit"])))) };
-    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    let plane = own_plane(&["--audit"]).await;
     let stage = Stage::with("idle", Setup { plane: Some(plane), ..Setup::default() }).await;
     let operator = stage.operator().await;
     let name = stage.start().await;

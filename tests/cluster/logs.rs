@@ -3,7 +3,6 @@
 use crate::stage::{Setup, Stage};
 use releaseclosure::sandbox::{self, Role};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 #[tokio::test]
 async fn whatever_a_pass_logs_names_its_closure() {
@@ -15,9 +14,7 @@ async fn whatever_a_pass_logs_names_its_closure() {
     let halted = stage.create(&stage.closure(2)).await;
     stage.halted(&halted).await;
     // The packet is there a moment before the line that says so.
-    while !operator.logged("a follow-up packet was made") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    operator.until_logged("a follow-up packet was made").await;
     let log = operator.read_log();
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();

@@ -2,11 +2,12 @@
 //! kill, stop or freeze it.
 
 use crate::ports::Port;
-use crate::stage::{PATIENCE, Stage};
+use crate::stage::{LEASE, PATIENCE, Stage, shipped};
 use crate::support::controlplane::{ControlPlane, repository};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,6 +30,24 @@ pub fn bare_plane() -> &'static ControlPlane {
     PLANE.get_or_init(|| furnished(ControlPlane::start()))
 }
 
+/// An API server of one test, started with these flags; it can be killed and started again. It ends with the test: one that
+/// idles on takes from all later tests.
+pub async fn own_plane(flags: &'static [&'static str]) -> &'static ControlPlane {
+    struct Ends(&'static ControlPlane);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.end();
+        }
+    }
+    thread_local!(static OWN: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) });
+
+    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(flags)))) };
+    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    // A test has a thread of its own, which outlives everything that it made.
+    OWN.with_borrow_mut(|own| own.push(Ends(plane)));
+    plane
+}
+
 /// Installs kinds, roles and policies.
 pub fn furnished(plane: ControlPlane) -> ControlPlane {
     plane.install_crds();
@@ -36,26 +55,60 @@ pub fn furnished(plane: ControlPlane) -> ControlPlane {
         plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
     }
     plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
+    account(&plane);
     plane
 }
 
-/// The operator that watches every namespace of the shared API server. It acts as its ServiceAccount, with exactly the
-/// shipped role.
+/// The operator that watches every namespace of the shared API server.
 pub fn shared_operator() {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| Operator::start(account(plane()), &["--lease-namespace=releaseclosure-system"]));
+    OPERATOR.get_or_init(|| Operator::installed(plane(), Start::default()).up());
 }
 
-/// A kubeconfig for the operator's ServiceAccount, with exactly the shipped role.
+/// A kubeconfig for the operator's ServiceAccount, with exactly the rights that manifests gave it. The account must be there.
 pub fn account(plane: &ControlPlane) -> PathBuf {
+    let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
+    if file.exists() {
+        return file;
+    }
     let token =
         plane.kubectl(&["-n", "releaseclosure-system", "create", "token", "releaseclosure-operator", "--duration=3h"]);
-    let admin: Value = serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
-    let mut config = admin;
+    let mut config: Value =
+        serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).expect("JSON");
     config["users"][0]["user"] = json!({ "token": token.trim() });
-    let file = plane.kubeconfig().with_file_name("operator-kubeconfig");
-    std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    std::fs::write(&file, config.to_string()).expect("a kubeconfig can be written");
     file
+}
+
+/// How an operator is started.
+#[derive(Clone)]
+pub struct Start {
+    /// The build.
+    pub binary: PathBuf,
+    /// What it logs, as `RUST_LOG` says it.
+    pub level: &'static str,
+    /// What its environment has beside that.
+    pub environment: Vec<(&'static str, String)>,
+    /// Flags beside those that say where it works.
+    pub flags: Vec<String>,
+}
+
+impl Start {
+    /// With these flags.
+    pub fn with(flags: &[&str]) -> Start {
+        Start { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Start::default() }
+    }
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start {
+            binary: env!("CARGO_BIN_EXE_releaseclosure").into(),
+            level: "info,releaseclosure=debug",
+            environment: Vec::new(),
+            flags: Vec::new(),
+        }
+    }
 }
 
 /// An operator of its own process. Killed when dropped, and with the process that started it.
@@ -71,9 +124,10 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one, and waits until its caches are complete.
-    pub fn start(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        Operator::launch(kubeconfig, flags).up()
+    /// Launches one as it is installed: it watches every namespace, and keeps its Lease in its own. It may stand by for now.
+    pub fn installed(plane: &ControlPlane, mut start: Start) -> Operator {
+        start.flags.push("--lease-namespace=releaseclosure-system".to_owned());
+        Operator::launch(&account(plane), &start)
     }
 
     /// Waits until its caches are complete.
@@ -86,25 +140,7 @@ impl Operator {
         self
     }
 
-    /// Starts one, which may stand by for now.
-    pub fn launch(kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        let binary = Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
-        Operator::launch_as(binary, "info,releaseclosure=debug", kubeconfig, flags)
-    }
-
-    /// The same, of another build and with another level of logging.
-    pub fn launch_as(binary: &Path, level: &str, kubeconfig: PathBuf, flags: &[&str]) -> Operator {
-        Operator::launch_in(&[], binary, level, kubeconfig, flags)
-    }
-
-    /// The same, with more in its environment.
-    pub fn launch_in(
-        environment: &[(&str, String)],
-        binary: &Path,
-        level: &str,
-        kubeconfig: PathBuf,
-        flags: &[&str],
-    ) -> Operator {
+    fn launch(kubeconfig: &Path, start: &Start) -> Operator {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = kubeconfig.with_file_name(format!("operator-{count}.log"));
@@ -112,14 +148,14 @@ impl Operator {
         let port = free_port();
         let mut keeper = Command::new("bash")
             .args(["-c", script, "bash"])
-            .arg(binary)
+            .arg(&start.binary)
             .args(["operator", "--allow-loopback-connections"])
             .arg(format!("--metrics-bind-address=127.0.0.1:{port}"))
-            .args(flags)
-            .env("KUBECONFIG", &kubeconfig)
-            .env("RUST_LOG", level)
+            .args(&start.flags)
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", start.level)
             .env("LOG", &log)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(start.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -164,6 +200,25 @@ impl Operator {
     pub fn logged(&self, what: &str) -> bool {
         self.read_log().contains(what)
     }
+
+    /// Waits until it is so.
+    pub async fn until(&self, what: &str, so: impl Fn(&Operator) -> bool) {
+        let start = Instant::now();
+        while !so(self) {
+            assert!(start.elapsed() < PATIENCE, "not {what}:\n{}", self.read_log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until it has logged this.
+    pub async fn until_logged(&self, what: &str) {
+        self.until(what, |operator| operator.logged(what)).await;
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn until_ended(&self) {
+        self.until("ended", |operator| !operator.is_alive()).await;
+    }
 }
 
 impl Drop for Operator {
@@ -191,48 +246,59 @@ pub fn free_port() -> u16 {
 }
 
 impl Stage {
-    /// An operator that watches this namespace alone, with the administrator's rights. It has found everything ready.
-    pub async fn operator(&self) -> Operator {
-        let (kubeconfig, flags) = self.command_line();
-        let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
-        let operator = tokio::task::spawn_blocking(start).await.unwrap();
-        self.settled_in().await;
-        operator
-    }
-
-    /// A second one, which stands by.
-    pub fn standing_by(&self) -> Operator {
-        let (kubeconfig, flags) = self.command_line();
-        Operator::launch(kubeconfig, &flags.each_ref().map(String::as_str))
-    }
-
-    /// Another operator after one that was killed. That one is dead for certain, so its lease need not be waited out.
-    pub async fn operator_after_a_crash(&self) -> Operator {
-        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
-        leases.delete("releaseclosure-operator", &DeleteParams::default()).await.expect("the lease is deleted");
-        let (kubeconfig, flags) = self.command_line();
-        let start = move || Operator::start(kubeconfig, &flags.each_ref().map(String::as_str));
-        tokio::task::spawn_blocking(start).await.unwrap()
-    }
-
-    /// One with more in its environment, and more flags. It has found everything ready.
-    pub async fn operator_in(&self, environment: Vec<(&'static str, String)>, more: &[String]) -> Operator {
-        let (kubeconfig, flags) = self.command_line();
-        let flags: Vec<String> = flags.into_iter().chain(more.iter().cloned()).collect();
-        let start = move || {
-            let binary = Path::new(env!("CARGO_BIN_EXE_releaseclosure"));
-            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-            Operator::launch_in(&environment, binary, "info", kubeconfig, &flags).up()
-        };
-        let operator = tokio::task::spawn_blocking(start).await.unwrap();
-        self.settled_in().await;
-        operator
-    }
-
-    fn command_line(&self) -> (PathBuf, [String; 2]) {
+    /// Launches an operator that watches this namespace alone, and keeps its Lease there. It may stand by for now.
+    pub async fn launch(&self, mut start: Start) -> Operator {
         let namespace = &self.namespace;
-        let flags = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
+        let [role, binding] = shipped(namespace, LEASE);
+        let of_kind = |object: Value| -> (Api<DynamicObject>, DynamicObject) {
+            let object: DynamicObject = serde_json::from_value(object).expect("an object");
+            let kind = ApiResource::from_gvk(&object.types.as_ref().expect("a kind").try_into().expect("a kind"));
+            (Api::namespaced_with(self.client.clone(), namespace, &kind), object)
+        };
+        for (api, object) in [role, binding].map(of_kind) {
+            match api.create(&PostParams::default(), &object).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                Err(error) => panic!("the right to keep a Lease: {error}"),
+            }
+        }
+        start.flags.extend([format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")]);
         let through = self.through.as_ref().map(|through| through.kubeconfig.clone());
-        (through.unwrap_or_else(|| self.plane.kubeconfig()), flags)
+        Operator::launch(&through.unwrap_or_else(|| account(self.plane)), &start)
+    }
+
+    /// The same, and its caches are complete.
+    pub async fn started(&self, start: Start) -> Operator {
+        let operator = self.launch(start).await;
+        tokio::task::spawn_blocking(|| operator.up()).await.unwrap()
+    }
+
+    /// The same. It has found everything ready.
+    pub async fn operator_with(&self, start: Start) -> Operator {
+        let operator = self.started(start).await;
+        self.settled_in().await;
+        operator
+    }
+
+    /// The same, as most tests want it.
+    pub async fn operator(&self) -> Operator {
+        self.operator_with(Start::default()).await
+    }
+
+    /// Another operator after one that was killed, if there was one. That one is dead for certain, so its Lease need not be waited
+    /// out.
+    pub async fn next(&self, start: Start) -> Operator {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        match leases.delete("releaseclosure-operator", &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => panic!("the Lease of the last one: {error}"),
+        }
+        self.started(start).await
+    }
+
+    /// The same, as most tests want it.
+    pub async fn operator_after_a_crash(&self) -> Operator {
+        self.next(Start::default()).await
     }
 }

@@ -1,24 +1,16 @@
 //! The operator as a process: told to stop, frozen past its lease, and with its API server gone for a while.
 
-use crate::operators::{Operator, furnished};
-use crate::stage::{PATIENCE, Setup, Stage, outcomes, ready};
+use crate::operators::{Operator, Start, own_plane};
+use crate::stage::{Setup, Stage, outcomes, ready};
 use crate::support::controlplane::ControlPlane;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};
 use releaseclosure::sandbox::{self, Role, Verdict};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 async fn stage(name: &str, releases: usize) -> Stage {
     Stage::with(name, Setup { seed: sandbox::generate(releases), shared: false, ..Setup::default() }).await
-}
-
-async fn until(operator: &Operator, what: &str, so: impl Fn(&Operator) -> bool) {
-    let start = Instant::now();
-    while !so(operator) {
-        assert!(start.elapsed() < PATIENCE, "not {what}:\n{}", operator.read_log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn holder(stage: &Stage) -> Option<String> {
@@ -30,15 +22,15 @@ async fn holder(stage: &Stage) -> Option<String> {
 async fn told_to_stop_it_finishes_what_it_is_at_begins_nothing_and_hands_over() {
     let stage = stage("process-term", 2).await;
     let leader = stage.operator().await;
-    let next = stage.standing_by();
-    until(&next, "standing by", |next| next.logged("standing by")).await;
+    let next = stage.launch(Start::default()).await;
+    next.until_logged("standing by").await;
     let fault =
         stage.fault(json!({"match": {"role": "queue", "method": "PATCH", "record": "Q-00001"}, "action": "hold"}));
     let name = stage.start().await;
     stage.holds(&fault, 1).await;
 
     leader.signal("-TERM");
-    until(&leader, "told to stop", |leader| leader.logged("told to stop by SIGTERM")).await;
+    leader.until_logged("told to stop by SIGTERM").await;
     let late = stage.create(&stage.closure(2)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = stage.requests().into_iter().filter(|request| request.ends_with("00002"));
@@ -46,7 +38,7 @@ async fn told_to_stop_it_finishes_what_it_is_at_begins_nothing_and_hands_over() 
     assert!(!next.logged("leading"), "the lease is kept while a write is under way");
 
     assert_eq!(stage.sandbox().release(&fault, Verdict::Release), 1);
-    until(&leader, "ended", |leader| !leader.is_alive()).await;
+    leader.until_ended().await;
     assert!(leader.logged("the lease is released"), "{}", leader.read_log());
     assert_eq!(outcomes(&stage.closed(&name).await), ["Changed"; 5]);
     // The pass was let finish: it closed what it had begun, without a second look by the next one.
@@ -60,8 +52,8 @@ async fn told_to_stop_it_finishes_what_it_is_at_begins_nothing_and_hands_over() 
 async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
     let stage = stage("process-stop", 1).await;
     let frozen = stage.operator().await;
-    let next = stage.standing_by();
-    until(&next, "standing by", |next| next.logged("standing by")).await;
+    let next = stage.launch(Start::default()).await;
+    next.until_logged("standing by").await;
     let before = holder(&stage).await;
     // The worst moment for a leader to lose its lease: the intent is stored, and the last look before the announcement is on
     // its way back.
@@ -71,7 +63,7 @@ async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
     stage.holds(&fault, 1).await;
     frozen.signal("-STOP");
 
-    until(&next, "leading", |next| next.logged("leading")).await;
+    next.until_logged("leading").await;
     let closed = stage.closed(&name).await;
     assert_eq!(outcomes(&closed), ["Changed"; 5]);
     assert_ne!(holder(&stage).await, before);
@@ -82,7 +74,7 @@ async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     stage.sandbox().clear_requests();
     frozen.signal("-CONT");
-    until(&frozen, "ended", |frozen| !frozen.is_alive()).await;
+    frozen.until_ended().await;
     assert!(frozen.logged("leadership ended; nothing is written any more"), "{}", frozen.read_log());
     let writes: Vec<_> = stage.requests().into_iter().filter(|request| !request.starts_with("GET ")).collect();
     assert_eq!(writes, Vec::<String>::new());
@@ -93,8 +85,7 @@ async fn frozen_past_its_lease_it_wakes_up_writes_nothing_and_ends() {
 
 /// A stage on an API server of its own, which can be killed and started again.
 async fn stage_that_may_fall(name: &str, releases: usize) -> Stage {
-    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start_restartable(&[])))) };
-    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    let plane = own_plane(&[]).await;
     Stage::with(name, Setup { seed: sandbox::generate(releases), plane: Some(plane), ..Setup::default() }).await
 }
 

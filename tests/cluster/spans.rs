@@ -4,19 +4,23 @@
 mod collector;
 
 use crate::feeds::{Fed, webhook};
-use crate::operators::{Operator, free_port};
-use crate::stage::{PATIENCE, Setup, Stage, outcomes};
+use crate::operators::{Operator, Start, free_port};
+use crate::stage::{Setup, Stage, outcomes};
 use collector::{Collector, KEY, Mood, context, said};
 use kube::ResourceExt as _;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use releaseclosure::sandbox::{self, Role};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// An id of zeros, and none.
 const MALFORMED: &str = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+
+fn exporting(environment: Vec<(&'static str, String)>) -> Start {
+    Start { environment, ..Start::default() }
+}
 
 fn alone(releases: usize) -> Setup {
     Setup { seed: sandbox::generate(releases), shared: false, ..Setup::default() }
@@ -25,11 +29,7 @@ fn alone(releases: usize) -> Setup {
 /// Stops an operator, and waits until it is gone: what it had to tell is told then.
 async fn stopped(operator: &Operator) {
     operator.signal("-TERM");
-    let start = Instant::now();
-    while operator.is_alive() {
-        assert!(start.elapsed() < PATIENCE, "the operator does not stop:\n{}", operator.read_log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    operator.until_ended().await;
 }
 
 fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
@@ -65,7 +65,7 @@ async fn counted(operator: &Operator) -> usize {
 async fn a_pass_is_told_with_every_request_of_it() {
     let collector = Collector::start(Mood::Takes).await;
     let stage = Stage::with("spans-of-passes", alone(2)).await;
-    let operator = stage.operator_in(collector.environment(), &[]).await;
+    let operator = stage.operator_with(exporting(collector.environment())).await;
     let mut clean = stage.closure(1);
     clean["metadata"]["annotations"] = json!({"releaseclosure.io/traceparent": PARENT});
     let closed = stage.create(&clean).await;
@@ -224,7 +224,7 @@ async fn nothing_depends_on_a_collector() {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "32".to_owned()),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8".to_owned()),
         ];
-        let operator = stage.operator_in(environment, &[]).await;
+        let operator = stage.operator_with(exporting(environment)).await;
         for number in 1..=20 {
             stage.create(&stage.closure(number)).await;
         }
@@ -233,11 +233,7 @@ async fn nothing_depends_on_a_collector() {
             assert_eq!(outcomes(&closure), ["Changed"; 5], "{name}");
         }
         assert_eq!(stage.requests().len(), 15 * 20, "{name}");
-        let start = Instant::now();
-        while !operator.logged(lost) {
-            assert!(start.elapsed() < PATIENCE, "{name}: the loss is not told:\n{}", operator.read_log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        operator.until_logged(lost).await;
         stopped(&operator).await;
         let log = operator.read_log();
         assert_eq!(log.matches(lost).count(), 1, "{name}: {log}");
@@ -272,7 +268,7 @@ async fn what_is_switched_off_sends_nothing() {
         let stage = Stage::with(&format!("spans-{name}"), alone(1)).await;
         let mut environment = collector.environment();
         environment.push((variable, value.to_owned()));
-        let operator = stage.operator_in(environment, &[]).await;
+        let operator = stage.operator_with(exporting(environment)).await;
         let closed = stage.start().await;
         stage.closed(&closed).await;
         stopped(&operator).await;

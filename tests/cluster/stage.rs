@@ -3,8 +3,8 @@
 //! The API server and one operator are shared by all tests of this binary; a test that kills or stops an operator starts
 //! its own, which watches that test's namespace alone.
 
-use crate::operators::{ACCOUNT, bare_plane, plane, shared_operator};
-use crate::support::controlplane::ControlPlane;
+use crate::operators::{bare_plane, plane, shared_operator};
+use crate::support::controlplane::{ControlPlane, repository};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
@@ -110,8 +110,12 @@ impl Stage {
     }
 
     async fn install(&self, setup: &Setup) {
-        let list = objects(&self.namespace, &self.endpoint(), setup).to_string();
-        let plane = self.plane;
+        self.apply(objects(&self.namespace, &self.endpoint(), setup)).await;
+    }
+
+    /// Applies objects, which say their namespace.
+    pub async fn apply(&self, objects: Vec<Value>) {
+        let (plane, list) = (self.plane, list(objects));
         tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
     }
 
@@ -297,20 +301,46 @@ impl Stage {
     }
 }
 
-/// A namespace with everything that a closure in it needs, as a list to apply.
-pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Value {
+/// The shipped right to read a namespace's Secrets, for one of them.
+pub fn opened(namespace: &str, secret: &str) -> [Value; 2] {
+    let [mut role, binding] = shipped(namespace, OPEN_SECRETS);
+    role["rules"][0]["resourceNames"] = json!([secret]);
+    [role, binding]
+}
+
+/// That a Lease may be kept in a namespace: where it is shipped, and the name of the role.
+pub const LEASE: (&str, &str) = ("manifests/base/operator.yaml", "releaseclosure-operator-lease");
+/// That a namespace's Secrets may be read.
+pub const OPEN_SECRETS: (&str, &str) =
+    ("manifests/components/open-namespace-secrets/role.yaml", "releaseclosure-operator-secrets");
+/// That closures may be made in a namespace.
+pub const OPEN_FEEDS: (&str, &str) =
+    ("manifests/components/open-namespace-feeds/role.yaml", "releaseclosure-operator-feeds");
+
+/// A shipped role and its binding, put into a namespace.
+pub fn shipped(namespace: &str, (file, role): (&str, &str)) -> [Value; 2] {
+    let text = std::fs::read_to_string(repository(file)).expect("readable");
+    let mut found: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    found.retain(|one| one["metadata"]["name"] == role);
+    for one in &mut found {
+        one["metadata"]["namespace"] = namespace.into();
+    }
+    found.try_into().unwrap_or_else(|_| panic!("{role} and its binding in {file}"))
+}
+
+/// Objects as one document, to be applied.
+pub fn list(objects: Vec<Value>) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+}
+
+/// A namespace with everything that a closure in it needs, to be applied.
+pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Vec<Value> {
     let mut all = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
             "stringData": {"token": "a-token-that-shall-never-show"}}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-            "metadata": {"name": "operator-secrets", "namespace": namespace},
-            "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["sandbox-token"], "verbs": ["get"]}]}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": "operator-secrets", "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator-secrets"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
     ];
+    all.extend(opened(namespace, "sandbox-token"));
     for (name, role) in SYSTEMS {
         all.push(connection(namespace, endpoint, name, role, setup));
     }
@@ -327,7 +357,7 @@ pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Value {
         "intake": {"connectionRef": {"name": "intake"}},
         "policy": setup.policy,
     }}));
-    json!({"apiVersion": "v1", "kind": "List", "items": all})
+    all
 }
 
 /// A connection to the systems at an endpoint, in one role.
@@ -395,4 +425,13 @@ pub fn ready(closure: &ReleaseClosure) -> (String, String) {
 pub fn outcomes(closure: &ReleaseClosure) -> Vec<String> {
     let steps = closure.status.iter().flat_map(|status| &status.steps);
     steps.map(|step| step.outcome.as_str().to_owned()).collect()
+}
+
+/// Of a closed closure whose operator may have been killed at any moment: each write is known by its marker, and only of the
+/// announcement it may be unknown which process's arrived. Whether it is.
+pub fn crossed_a_crash(closure: &ReleaseClosure) -> bool {
+    let found = outcomes(closure);
+    assert_eq!(found[..4], ["Changed"; 4], "{}", closure.name_any());
+    assert!(["Changed", "Unconfirmed"].contains(&&*found[4]), "{}: {found:?}", closure.name_any());
+    found[4] == "Unconfirmed"
 }

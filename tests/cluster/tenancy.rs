@@ -1,10 +1,9 @@
 //! What an administrator gives to the namespaces of many teams: whoever is selected may use it, and nobody else, from one
 //! write to the next.
 
-use crate::operators::{ACCOUNT, Operator, account, furnished};
+use crate::operators::{ACCOUNT, Operator, Start, own_plane};
 use crate::releases::{self, Release};
 use crate::stage::{Setup, Stage, condition, outcomes, ready};
-use crate::support::controlplane::ControlPlane;
 use crate::waits::{apply, kubectl, waits_without_a_request};
 use releaseclosure::api::ReleaseClosure;
 use releaseclosure::sandbox::{Role, Verdict};
@@ -184,8 +183,7 @@ async fn an_operator_of_one_namespace_says_that_it_reads_nothing_of_the_cluster(
 /// Definitions from before there were kinds for many: an operator that watches the whole cluster starts, and says what it waits for.
 #[tokio::test]
 async fn a_cluster_without_the_kinds_for_many_says_so_and_goes_on_with_them() {
-    let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start()))) };
-    let plane = tokio::task::spawn_blocking(start).await.unwrap();
+    let plane = own_plane(&[]).await;
     plane.kubectl(&[
         "delete",
         "crd",
@@ -194,8 +192,7 @@ async fn a_cluster_without_the_kinds_for_many_says_so_and_goes_on_with_them() {
     ]);
     let setup = Setup { seed: releases::seed(1), plane: Some(plane), ..Setup::default() };
     let stage = Stage::with("tenancy-before", setup).await;
-    let launch = || Operator::start(account(plane), &["--lease-namespace=releaseclosure-system"]);
-    let _operator = tokio::task::spawn_blocking(launch).await.unwrap();
+    let _operator = tokio::task::spawn_blocking(|| Operator::installed(plane, Start::default()).up()).await.unwrap();
     stage.create(&RELEASE.closure(&stage)).await;
     stage.waiting(&RELEASE.name(), "SchemaOutdated").await;
     tokio::task::spawn_blocking(|| plane.install_crds()).await.unwrap();

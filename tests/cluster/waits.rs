@@ -2,7 +2,7 @@
 
 use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
-use crate::stage::{PATIENCE, Setup, Stage, condition, outcomes, ready};
+use crate::stage::{OPEN_SECRETS, PATIENCE, Setup, Stage, condition, outcomes, ready};
 use kube::ResourceExt;
 use releaseclosure::sandbox::Role;
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ async fn a_secret_that_is_missing_or_may_not_be_read_is_waited_for() {
     // One Secret may be read and is not there, another is there and may not be read.
     let namespace = stage.namespace.as_str();
     let may = role(&["sandbox-token", "missing"]);
-    kubectl(&["-n", namespace, "patch", "role", "operator-secrets", "--type=merge", "-p", &may]).await;
+    kubectl(&["-n", namespace, "patch", "role", OPEN_SECRETS.1, "--type=merge", "-p", &may]).await;
     apply(secret("closed")).await;
     let using = |name: &str| json!({"http": {"tokenSecretRef": {"name": name}}});
     stage.patch_spec("systemconnection", "archive", using("missing")).await;
@@ -155,7 +155,7 @@ async fn a_secret_that_is_missing_or_may_not_be_read_is_waited_for() {
     waits_without_a_request(&stage, "ConnectionNotReady").await;
     apply(secret("missing")).await;
     let may = role(&["sandbox-token", "missing", "closed"]);
-    kubectl(&["-n", namespace, "patch", "role", "operator-secrets", "--type=merge", "-p", &may]).await;
+    kubectl(&["-n", namespace, "patch", "role", OPEN_SECRETS.1, "--type=merge", "-p", &may]).await;
     closes(&stage).await;
 }
 

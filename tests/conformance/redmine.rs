@@ -38,7 +38,7 @@ impl Adapter for Project {
     }
     /// It answers one request after the other, and slowly: whoever waits behind many would wait too long.
     fn side_by_side(&self) -> usize {
-        2
+        4
     }
     fn sends(&self) -> Vec<String> {
         allow_list().iter().map(|row| row.to_string()).collect()

@@ -1,11 +1,12 @@
 //! The Helm chart: what it renders is what the manifests are, its values are checked, and an uninstall takes no closure along.
 
-use crate::support::controlplane::{ControlPlane, eventually, repository};
+use crate::support::controlplane::{ControlPlane, eventually, kustomized, repository};
 use crate::systems;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Helm, which knows no cluster but the one it is given.
 struct Helm {
@@ -15,7 +16,9 @@ struct Helm {
 
 impl Helm {
     fn find() -> Option<Helm> {
-        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("helm-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("helm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         Some(Helm { binary: systems::require("helm")?.join("bin/helm"), home })
     }
 
@@ -32,6 +35,12 @@ impl Helm {
     fn template(&self, values: &[&str]) -> Result<Objects, String> {
         let fixed = ["template", "r", "CHART", "--namespace=releaseclosure-system", "--kube-version=1.36.0"];
         self.run(&[&fixed, values].concat()).map(|text| objects(&text))
+    }
+}
+
+impl Drop for Helm {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.home);
     }
 }
 
@@ -52,10 +61,28 @@ fn objects(yaml: &str) -> Objects {
     map
 }
 
-fn manifests() -> Objects {
-    let kubectl = repository(".build/controlplane/kubectl");
-    let ran = Command::new(kubectl).arg("kustomize").arg(repository(".")).output().expect("kubectl can be started");
-    objects(std::str::from_utf8(&ran.stdout).unwrap())
+/// What the manifests install, with one of the components.
+fn manifests(component: Option<&str>) -> Objects {
+    let Some(component) = component else { return objects(&kustomized(&repository("."))) };
+    let overlay = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{component}-{}", std::process::id()));
+    std::fs::create_dir_all(&overlay).unwrap();
+    // Kustomize takes no absolute path.
+    let up: PathBuf = overlay.strip_prefix("/").unwrap().components().map(|_| "..").collect();
+    let at = |part: &str| up.join(repository(part).strip_prefix("/").unwrap()).display().to_string();
+    let mut resources = vec![at("manifests/base")];
+    // Nor a file of another folder.
+    for file in std::fs::read_dir(repository("crds")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), overlay.join(file.file_name())).unwrap();
+        resources.push(file.file_name().into_string().unwrap());
+    }
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": resources, "components": [at(&format!("manifests/components/{component}"))],
+    });
+    std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    let built = objects(&kustomized(&overlay));
+    std::fs::remove_dir_all(&overlay).unwrap();
+    built
 }
 
 /// How many kinds there are.
@@ -63,11 +90,9 @@ fn kinds() -> usize {
     std::fs::read_dir(repository("crds")).unwrap().count()
 }
 
-#[test]
-fn chart_and_manifests_are_the_same_objects() {
-    let Some(helm) = Helm::find() else { return };
-    helm.run(&["lint", "--strict", "CHART"]).unwrap();
-    let mut rendered = helm.template(&[]).unwrap();
+/// The chart with these values is the manifests with this component.
+fn same(helm: &Helm, values: &[&str], component: Option<&str>) {
+    let mut rendered = helm.template(values).unwrap();
     let mut kept = 0;
     for ((kind, ..), object) in &mut rendered {
         if kind == "CustomResourceDefinition" {
@@ -76,15 +101,38 @@ fn chart_and_manifests_are_the_same_objects() {
             kept += 1;
         }
     }
-    let mut expected = manifests();
+    let mut expected = manifests(component);
     // A release is in a namespace that is there already.
     let namespace = ("Namespace".to_owned(), String::new(), "releaseclosure-system".to_owned());
     assert!(expected.remove(&namespace).is_some());
     assert_eq!(kept, kinds());
     for (key, object) in &expected {
-        assert_eq!(rendered.get(key), Some(object), "{key:?}");
+        assert_eq!(rendered.get(key), Some(object), "{key:?} of {component:?}");
     }
-    assert_eq!(rendered.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert_eq!(rendered.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{component:?}");
+}
+
+#[test]
+fn chart_and_manifests_are_the_same_objects() {
+    let Some(helm) = Helm::find() else { return };
+    helm.run(&["lint", "--strict", "CHART"]).unwrap();
+    same(&helm, &[], None);
+    let components = [
+        ("edit-submitter", "roles.editSubmits=true"),
+        ("fill-in-resolved-by", "policies.fillInResolvedBy=true"),
+        ("retention", "retention.enabled=true"),
+        ("serve-feeds", "feeds.enabled=true"),
+        ("shards", "shards=4"),
+        ("traces", "traces.endpoint=http://otel-collector.observability.svc:4318"),
+    ];
+    for (component, value) in components {
+        same(&helm, &["--set", value], Some(component));
+    }
+    // The others are for a namespace of somebody else.
+    let all = std::fs::read_dir(repository("manifests/components")).unwrap();
+    let others = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let others: BTreeSet<_> = others.filter(|name| components.iter().all(|(known, _)| known != name)).collect();
+    assert_eq!(others, ["open-namespace-feeds", "open-namespace-secrets"].map(str::to_owned).into());
 }
 
 #[test]
@@ -103,6 +151,9 @@ fn values_that_are_wrong_are_refused_by_name() {
         ("openNamespaces[0].namespace=payments,openNamespaces[0].secrets=null", "secrets"),
         ("resources.limits.memory=much", "memory"),
         ("traces.endpoint=collector:4318", "endpoint"),
+        ("feeds.enabled=perhaps", "enabled"),
+        ("retention.schedule=daily", "schedule"),
+        ("openNamespaces[0].namespace=payments,openNamespaces[0].secrets={a},openNamespaces[0].feeds=perhaps", "feeds"),
     ] {
         let refusal = helm.template(&["--set", value]).expect_err(value);
         assert!(refusal.contains("schema") && refusal.contains(complaint), "{value}: {refusal}");
@@ -120,6 +171,7 @@ fn each_value_says_something() {
     let digest = format!("image.digest=sha256:{}", "a".repeat(64));
     for (values, kind, pointer, expected) in [
         ("replicas=3", "Deployment", "/spec/replicas", json!(3)),
+        ("retention.enabled=true,retention.schedule=@weekly", "CronJob", "/spec/schedule", json!("@weekly")),
         ("log=debug", "Deployment", "/spec/template/spec/containers/0/env/2/value", json!("debug")),
         (
             "traces.endpoint=http://otel-collector.observability.svc:4318",
@@ -180,7 +232,8 @@ fn each_value_says_something() {
     let more = helm
         .template(&[
             "--set",
-            "policies.fillInResolvedBy=true,openNamespaces[0].namespace=payments,openNamespaces[0].secrets={a,b}",
+            "policies.fillInResolvedBy=true,openNamespaces[0].namespace=payments,openNamespaces[0].secrets={a,b},\
+             openNamespaces[0].feeds=true",
         ])
         .unwrap();
     let added: Vec<_> = more.iter().filter(|(key, _)| !plain.contains_key(*key)).collect();
@@ -189,38 +242,13 @@ fn each_value_says_something() {
         ("MutatingAdmissionPolicy", ""),
         ("MutatingAdmissionPolicyBinding", ""),
         ("Role", "payments"),
+        ("Role", "payments"),
+        ("RoleBinding", "payments"),
         ("RoleBinding", "payments"),
     ];
     assert_eq!(names, expected);
-    assert_eq!(added[2].1["rules"][0]["resourceNames"], json!(["a", "b"]));
-}
-
-/// The component and the chart's value say the same.
-#[test]
-fn traces_are_a_component_as_well() {
-    let overlay = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{}", std::process::id()));
-    std::fs::create_dir_all(&overlay).unwrap();
-    // Kustomize takes no absolute path.
-    let up: PathBuf = overlay.strip_prefix("/").unwrap().components().map(|_| "..").collect();
-    let at = |part: &str| up.join(repository(part).strip_prefix("/").unwrap()).display().to_string();
-    let kustomization = json!({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": [at("manifests/base")], "components": [at("manifests/components/traces")],
-    });
-    std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-    let kubectl = repository(".build/controlplane/kubectl");
-    let ran = Command::new(kubectl).arg("kustomize").arg(&overlay).output().expect("kubectl can be started");
-    let built = objects(std::str::from_utf8(&ran.stdout).unwrap());
-    std::fs::remove_dir_all(&overlay).unwrap();
-    let key = |kind: &str, name: &str| (kind.to_owned(), "releaseclosure-system".to_owned(), name.to_owned());
-    let environment = "/spec/template/spec/containers/0/env";
-    let deployment = &built[&key("Deployment", "releaseclosure-operator")];
-    let endpoint = deployment.pointer(environment).unwrap()[2]["value"].as_str().expect("an endpoint");
-    let policy = &built[&key("NetworkPolicy", "releaseclosure-traces")];
-    let Some(helm) = Helm::find() else { return };
-    let rendered = helm.template(&["--set", &format!("traces.endpoint={endpoint}")]).unwrap();
-    assert_eq!(rendered.get(&key("NetworkPolicy", "releaseclosure-traces")), Some(policy));
-    assert_eq!(rendered.get(&key("Deployment", "releaseclosure-operator")), Some(deployment));
+    assert_eq!(added[2].1["rules"][0]["verbs"], json!(["create"]));
+    assert_eq!(added[3].1["rules"][0]["resourceNames"], json!(["a", "b"]));
 }
 
 #[test]
@@ -232,7 +260,8 @@ fn an_uninstall_keeps_every_closure_and_a_new_install_finds_it() {
     plane.kubectl(&["create", "namespace", "releases"]);
     plane.kubectl(&["label", "namespace", "releases", "pod-security.kubernetes.io/enforce=restricted"]);
     plane.kubectl(&["create", "namespace", "payments"]);
-    let open = "openNamespaces[0].namespace=payments,openNamespaces[0].secrets={tracker-token}";
+    let open = "openNamespaces[0].namespace=payments,openNamespaces[0].secrets={tracker-token},\
+                openNamespaces[0].feeds=true,feeds.enabled=true,retention.enabled=true,shards=2";
     helm.run(&[&["install", "r", "CHART", "--set", open], &own[..]].concat()).unwrap();
     let pods = |count: usize| {
         eventually("pods", || plane.kubectl(&["-n", "releases", "get", "pods", "-o", "name"]).lines().count() == count);
@@ -240,18 +269,23 @@ fn an_uninstall_keeps_every_closure_and_a_new_install_finds_it() {
     pods(2);
     helm.run(&[&["upgrade", "r", "CHART", "--set", open, "--set", "replicas=1"], &own[..]].concat()).unwrap();
     pods(1);
-    let may = |name: &str| {
+    let may = |verb: &str, what: &str| {
         let account = "--as=system:serviceaccount:releases:releaseclosure-operator";
-        plane.try_kubectl(&["-n", "payments", "auth", "can-i", "get", &format!("secrets/{name}"), account]).ok
+        plane.try_kubectl(&["-n", "payments", "auth", "can-i", verb, what, account]).ok
     };
-    assert!(may("tracker-token") && !may("another"));
+    assert!(may("get", "secrets/tracker-token") && !may("get", "secrets/another"));
+    assert!(may("create", "releaseclosures") && !may("delete", "releaseclosures"));
+    let there = plane.kubectl(&["-n", "releases", "get", "service,cronjob,networkpolicy", "-o", "name"]);
+    for name in ["service/releaseclosure-feeds", "cronjob.batch/releaseclosure-pruner", "io/releaseclosure-feeds"] {
+        assert!(there.contains(name), "{there}");
+    }
 
     let closure = repository("manifests/examples/closure-clean.yaml").display().to_string();
     plane.kubectl(&["-n", "payments", "apply", "-f", &closure]);
     let before = plane.kubectl(&["-n", "payments", "get", "rclo", "-o", "jsonpath={.items[*].metadata.uid}"]);
     helm.run(&[&["uninstall", "r"], &own[..]].concat()).unwrap();
     pods(0);
-    assert!(!may("tracker-token"));
+    assert!(!may("get", "secrets/tracker-token") && !may("create", "releaseclosures"));
     // A definition that goes takes its objects along, and takes a while for it.
     let definitions = plane.kubectl(&["get", "crd", "-o", "json"]);
     let definitions: Value = serde_json::from_str(&definitions).unwrap();

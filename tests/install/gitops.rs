@@ -1,7 +1,7 @@
 //! What Flux and Argo CD make of our objects, by their own code on objects of the real operator: every state of a closure, the
 //! actions from Argo CD's pages, and what a refused edit does to the rest of a Kustomization.
 
-use crate::operators::{Operator, account, furnished};
+use crate::operators::{Operator, Start, own_plane};
 use crate::stage::{Setup, Stage, ready};
 use crate::support::controlplane::{ControlPlane, repository};
 use crate::systems;
@@ -74,12 +74,10 @@ struct Scene {
 impl Scene {
     async fn set(name: &str) -> Option<Scene> {
         let tools = Tools::find()?;
-        let start = || -> &'static ControlPlane { Box::leak(Box::new(furnished(ControlPlane::start()))) };
-        let plane = tokio::task::spawn_blocking(start).await.unwrap();
+        let plane = own_plane(&[]).await;
         let setup = Setup { plane: Some(plane), seed: releaseclosure::sandbox::generate(9), ..Setup::default() };
         let stage = Stage::with(name, setup).await;
-        let flags = ["--lease-namespace=releaseclosure-system"];
-        let operator = tokio::task::spawn_blocking(move || Operator::start(account(plane), &flags)).await.unwrap();
+        let operator = tokio::task::spawn_blocking(|| Operator::installed(plane, Start::default()).up()).await.unwrap();
         stage.settled_in().await;
         Some(Scene { stage, _operator: operator, tools })
     }

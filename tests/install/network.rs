@@ -2,7 +2,7 @@
 
 use crate::support::controlplane::{ControlPlane, repository};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// A cluster with connections of several kinds, and with an API server that has an address.
 fn connected() -> ControlPlane {
@@ -39,11 +39,15 @@ fn connected() -> ControlPlane {
     plane
 }
 
-fn printed(plane: &ControlPlane, args: &[&str]) -> String {
+fn run(plane: &ControlPlane, args: &[&str]) -> Output {
     let binary = env!("CARGO_BIN_EXE_releaseclosure");
     let mut command = Command::new(binary);
     command.arg("network-policy").args(args).arg("--kubeconfig").arg(plane.kubeconfig()).env_remove("KUBECONFIG");
-    let ran = command.output().expect("it can be started");
+    command.output().expect("it can be started")
+}
+
+fn printed(plane: &ControlPlane, args: &[&str]) -> String {
+    let ran = run(plane, args);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     String::from_utf8(ran.stdout).unwrap()
 }
@@ -97,7 +101,35 @@ fn the_policy_is_made_from_the_connections_and_takes_the_place_of_the_shipped_on
     }
     plane.kubectl(&["-n", "releaseclosure-system", "get", "networkpolicy", "releaseclosure-default-deny"]);
 
-    // One that names the addresses says so, and a name that has none is told.
+    // One that names the addresses says so.
     let json: Value = serde_json::from_str(&printed(&plane, &["--api-server=[2001:db8::1]:6443", "-ojson"])).unwrap();
     assert!(json.to_string().contains("2001:db8::1/128") && !json.to_string().contains("192.0.2.7"), "{json}");
+}
+
+#[test]
+fn names_are_replaced_by_their_addresses_where_that_is_wanted_and_one_that_has_none_is_told() {
+    let plane = ControlPlane::start();
+    plane.install_crds();
+    let connect = |name: &str, host: &str| {
+        let connection = json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "SystemConnection",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"allowedRoles": ["Tracker"], "http": {"endpoint": format!("https://{host}:8099/closure/v1"),
+                "tokenSecretRef": {"name": "token", "key": "token"}}}});
+        plane.kubectl_with(&["apply", "-f", "-"], &connection.to_string());
+    };
+    connect("here", "localhost");
+    let args = ["--resolve", "--api-server=192.0.2.7:6443", "-ojson"];
+    let policy: Value = serde_json::from_str(&printed(&plane, &args)).unwrap();
+    let peers = policy["spec"]["egress"].as_array().unwrap().iter().find(|way| way["ports"][0]["port"] == 8099);
+    let peers = peers.expect("a way to the connection")["to"].as_array().unwrap();
+    assert!(peers.contains(&json!({"ipBlock": {"cidr": "127.0.0.1/32"}})), "{policy}");
+    assert!(peers.iter().all(|peer| peer["ipBlock"]["except"].is_null()), "nobody else: {policy}");
+
+    connect("nowhere", "nowhere.invalid");
+    let ran = run(&plane, &args);
+    let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success() && ran.stdout.is_empty());
+    for part in ["nowhere", "nowhere.invalid has no address"] {
+        assert!(complaint.contains(part), "{complaint}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::conformance::front::Front;
 use crate::fault_proxy::FaultProxy;
 use crate::operators::bare_plane;
-use crate::stage::{Stage, client};
+use crate::stage::{Stage, client, opened};
 use crate::systems::gitea::{ADMIN, Gitea, Repository};
 use crate::systems::nats::Nats;
 use crate::systems::s3::{REGION, ROOT, S3};
@@ -110,28 +110,31 @@ impl Scene {
             "intake": {"stream": STREAM, "subjectPrefix": "closure.handoffs"}});
         let governance = json!({"endpoint": self.stage.handle.endpoint(), "delivery": "IdempotencyKey",
             "tokenSecretRef": key("gitea")});
-        let all = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "products", "namespace": namespace},
+        let mut all = vec![
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "products", "namespace": namespace},
                 "stringData": {"gitea": token, "s3-key": ROOT.0, "s3-secret": ROOT.1,
-                    "nats-user": "writer", "nats-password": "writer-password"}},
+                    "nats-user": "writer", "nats-password": "writer-password"}}),
             connection("governance", json!(["Governance"]), json!({ "http": governance })),
             connection("gitea", json!(["Checklist", "Tracker", "Queue"]), json!({ "gitea": gitea })),
             connection("s3", json!(["Archive"]), json!({"objectStore": { "s3": s3 }})),
             connection("nats", json!(["Intake"]), json!({ "nats": nats })),
-            object("ClosurePlaybook", "engineering-release", json!({"spec": {
-                "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
-                "archive": {"connectionRef": {"name": "s3"}, "requiredArtifacts": KINDS},
-                "checklist": {"connectionRef": {"name": "gitea"}},
-                "tracker": {"connectionRef": {"name": "gitea"}, "approvedState": "Approved", "approvableStates": ["In review"]},
-                "queue": {"connectionRef": {"name": "gitea"}},
-                "intake": {"connectionRef": {"name": "nats"}},
-                "policy": {"retry": {"initial": "200ms", "max": "2s"}},
-            }})),
-        ]})
-        .to_string();
-        let plane = self.stage.plane;
-        tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &all)).await.unwrap();
+            object(
+                "ClosurePlaybook",
+                "engineering-release",
+                json!({"spec": {
+                    "governance": {"connectionRef": {"name": "governance"}, "acceptedStates": ["Accepted"]},
+                    "archive": {"connectionRef": {"name": "s3"}, "requiredArtifacts": KINDS},
+                    "checklist": {"connectionRef": {"name": "gitea"}},
+                    "tracker": {"connectionRef": {"name": "gitea"}, "approvedState": "Approved", "approvableStates": ["In review"]},
+                    "queue": {"connectionRef": {"name": "gitea"}},
+                    "intake": {"connectionRef": {"name": "nats"}},
+                    "policy": {"retry": {"initial": "200ms", "max": "2s"}},
+                }}),
+            ),
+        ];
+        all.extend(opened(namespace, "products"));
+        self.stage.apply(all).await;
     }
 
     /// The repository.

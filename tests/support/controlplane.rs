@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a poll goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -44,7 +44,7 @@ impl ControlPlane {
 
     fn launch(home: PathBuf, flags: Vec<String>) -> ControlPlane {
         let child = Mutex::new(serve(&home, &flags));
-        ControlPlane { child, kubectl: binary().with_file_name("kubectl"), home, flags }
+        ControlPlane { child, kubectl: kubectl(), home, flags }
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -62,6 +62,14 @@ impl ControlPlane {
         *child = serve(&self.home, &self.flags);
     }
 
+    /// Stops it for good, and removes what it has stored.
+    pub fn end(&self) {
+        let mut child = self.child();
+        drop(child.stdin.take());
+        let _ = child.wait();
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child().id().to_string()]).status();
@@ -76,7 +84,7 @@ impl ControlPlane {
     /// What was asked of a restartable one that has the flag `--audit`: a JSON object a line, there by the time of the
     /// answer.
     pub fn audit_log(&self) -> PathBuf {
-        self.home.join("data/audit.log")
+        kept_audit_log(&self.home).unwrap_or_else(|| self.home.join("data/audit.log"))
     }
 
     /// Where kubectl is.
@@ -87,6 +95,8 @@ impl ControlPlane {
     /// A kubectl that knows this cluster alone. Arguments are to be added.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
+        // It ends before it would be worth it to collect its garbage, which is half of what it does.
+        command.env("GOGC", "off").env("GOMEMLIMIT", "512MiB");
         command.env_remove("KUBECONFIG").env("HOME", &self.home).arg("--kubeconfig").arg(self.kubeconfig());
         command
     }
@@ -122,28 +132,18 @@ impl ControlPlane {
 
     /// Installs the definitions below `crds/` and waits until their kinds are served.
     pub fn install_crds(&self) {
-        self.kubectl(&["apply", "--server-side", "-f", &repository("crds").display().to_string()]);
-        for plural in [
-            "releaseclosures",
-            "closureplaybooks",
-            "systemconnections",
-            "followuppackets",
-            "acceptancefeeds",
-            "clusterclosureplaybooks",
-            "clustersystemconnections",
-        ] {
-            self.kubectl(&["wait", "--for=condition=Established", &format!("crd/{plural}.releaseclosure.io")]);
-            eventually(plural, || self.try_kubectl(&["get", plural, "-A"]).ok);
-        }
+        let crds = repository("crds").display().to_string();
+        self.kubectl(&["apply", "--server-side", "-f", &crds]);
+        self.kubectl(&["wait", "--for=condition=Established", "-f", &crds]);
+        let kinds: Vec<String> = releaseclosure::api::crds().into_iter().map(|kind| kind.spec.names.plural).collect();
+        let kinds = kinds.join(",");
+        eventually(&kinds, || self.try_kubectl(&["get", &kinds, "-A"]).ok);
     }
 }
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(child.stdin.take());
-        let _ = child.wait();
-        let _ = std::fs::remove_dir_all(&self.home);
+        self.end();
     }
 }
 
@@ -188,12 +188,16 @@ impl Ran {
 fn serve(home: &Path, flags: &[String]) -> Child {
     let binary = binary();
     let log = std::fs::File::create(home.join("stderr")).expect("a log can be written");
+    let kept = kept_audit_log(home).map(|log| format!("--audit-log={}", log.display()));
     let mut child = Command::new(&binary)
         .args(["serve", "--stdin-lifeline", "--kubeconfig"])
         .arg(home.join("kubeconfig"))
         .arg("--log")
         .arg(home.join("server.log"))
         .args(flags)
+        .args(kept)
+        // A tenth less to do, for some hundred MB that it takes more.
+        .env("GOGC", "400")
         .env_remove("KUBECONFIG")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -221,9 +225,26 @@ fn serve(home: &Path, flags: &[String]) -> Child {
     child
 }
 
+/// Where the audit log of a server stays when it has ended: in the folder that `RELEASECLOSURE_AUDIT` names, for `tests/rights.rs`.
+fn kept_audit_log(home: &Path) -> Option<PathBuf> {
+    let name = home.file_name().expect("a directory of its own").to_str().expect("UTF-8");
+    std::env::var_os("RELEASECLOSURE_AUDIT").map(|folder| Path::new(&folder).join(format!("{name}.log")))
+}
+
 /// A path below the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What kustomize makes of a folder of the repository.
+pub fn kustomized(folder: &Path) -> String {
+    let ran = Command::new(kubectl()).arg("kustomize").arg(folder).output().expect("kubectl can be started");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("UTF-8")
+}
+
+fn kubectl() -> PathBuf {
+    binary().with_file_name("kubectl")
 }
 
 /// Asks again and again until it is so.
@@ -248,8 +269,24 @@ fn binary() -> PathBuf {
 /// A new directory below the build's own temporary one.
 fn fresh_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    static SWEPT: Once = Once::new();
     let name = format!("controlplane-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let below = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    SWEPT.call_once(|| sweep(below));
+    let directory = below.join(name);
     std::fs::create_dir_all(&directory).expect("the build's temporary directory can be written");
     directory
+}
+
+/// Removes what processes have left that are no more: a server that all tests share is never dropped, and leaves 70 MB.
+fn sweep(below: &Path) {
+    let processes = Path::new("/proc");
+    for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("controlplane-")?.split('-').next());
+        if process.is_some_and(|process| processes.is_dir() && !processes.join(process).exists()) {
+            // Another one may be at it, too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }

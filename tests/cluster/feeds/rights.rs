@@ -2,19 +2,22 @@
 
 use super::poster::now;
 use super::{Fed, review, webhook};
-use crate::operators::{Operator, account};
-use crate::support::controlplane::repository;
+use crate::operators::ACCOUNT;
+use crate::stage::OPEN_FEEDS;
+use crate::support::controlplane::{eventually, repository};
 use serde_json::json;
 
 #[tokio::test]
 async fn without_the_right_to_create_nothing_is_acknowledged_and_with_it_the_same_event_makes_the_closure() {
-    let mut fed = Fed::new("feed-rights", 1, &[webhook("governance", "StandardWebhooks", &["webhook"])]).await;
-    drop(fed.operator.take());
-    let plane = fed.stage.plane;
-    let mut flags = fed.flags();
-    flags[1] = "--lease-namespace=releaseclosure-system".to_owned();
-    let start = move || Operator::start(account(plane), &flags.each_ref().map(String::as_str));
-    fed.operator = Some(tokio::task::spawn_blocking(start).await.unwrap());
+    let fed = Fed::new("feed-rights", 1, &[webhook("governance", "StandardWebhooks", &["webhook"])]).await;
+    let (file, name) = OPEN_FEEDS;
+    let (plane, namespace) = (fed.stage.plane, fed.stage.namespace.clone());
+    let shut = move || {
+        plane.kubectl(&["-n", &namespace, "delete", "rolebinding", name]);
+        let may = ["-n", &namespace, "auth", "can-i", "create", "releaseclosures", "--as", ACCOUNT];
+        eventually("the API server has heard", || !plane.try_kubectl(&may).ok);
+    };
+    tokio::task::spawn_blocking(shut).await.unwrap();
     let poster = fed.poster("governance");
     let body = json!({"data": {"review": {"id": review(1)}}}).to_string();
     assert_eq!(poster.standard("evt-1", now(), &body).await, 503);
@@ -24,7 +27,7 @@ async fn without_the_right_to_create_nothing_is_acknowledged_and_with_it_the_sam
     let message = status["conditions"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("open-namespace-feeds"), "{message}");
 
-    let role = repository("manifests/components/open-namespace-feeds/role.yaml").display().to_string();
+    let role = repository(file).display().to_string();
     let namespace = fed.stage.namespace.clone();
     let apply = move || plane.kubectl(&["-n", &namespace, "apply", "-f", &role]);
     tokio::task::spawn_blocking(apply).await.unwrap();

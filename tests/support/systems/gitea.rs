@@ -160,6 +160,8 @@ fn gitea(built: &Path, home: &Path) -> Launch {
     Launch::of(built.join("bin/gitea"))
         .env("GITEA_WORK_DIR", home)
         .env("GITEA_I_AM_BEING_UNSAFE_RUNNING_AS_ROOT", "true")
+        // A seventh less to do, for memory.
+        .env("GOGC", "400")
         .args(["--config"])
         .arg(home.join("app.ini"))
 }
@@ -168,12 +170,13 @@ fn settings(home: &Path, built: &Path, url: &str) -> String {
     let port = url.rsplit(':').next().unwrap_or_default();
     let home = home.display();
     let statics: PathBuf = built.join("static");
+    // The index of texts is for searches by words, which no adapter makes; without it there is a sixth less to do.
     format!(
         "[server]\nHTTP_ADDR = 127.0.0.1\nHTTP_PORT = {port}\nROOT_URL = {url}/\nDISABLE_SSH = true\nOFFLINE_MODE = true\n\
          STATIC_ROOT_PATH = {statics}\nAPP_DATA_PATH = {home}/data\n\
          [database]\nDB_TYPE = sqlite3\nPATH = {home}/data/gitea.db\nSQLITE_JOURNAL_MODE = WAL\n\
          [security]\nINSTALL_LOCK = true\nPASSWORD_HASH_ALGO = pbkdf2_v1\n\
-         [webhook]\nALLOWED_HOST_LIST = loopback\n[actions]\nENABLED = false\n[log]\nLEVEL = Warn\n\
+         [webhook]\nALLOWED_HOST_LIST = loopback\n[actions]\nENABLED = false\n[indexer]\nISSUE_INDEXER_TYPE = db\n[log]\nLEVEL = Warn\n\
          [cron.update_checker]\nENABLED = false\n[repository]\nROOT = {home}/data/repositories\nDEFAULT_BRANCH = main\n",
         statics = statics.display(),
     )

@@ -83,7 +83,7 @@ impl Redmine {
             .arg(&data)
             .env("LANG", "C.UTF-8")
             .env("RAILS_ENV", "production")
-            .env("RUBYOPT", "-r/data/one_at_a_time.rb")
+            .env("RUBYOPT", "--yjit -r/data/one_at_a_time.rb")
             .args(["/usr/bin/rackup", "-E", "production", "-o", "127.0.0.1", "-p", &port, "-s", "webrick"]);
         let admin = Http::new(server.url(0)).with("x-redmine-api-key", ADMIN);
         let ready =
