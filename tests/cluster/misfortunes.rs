@@ -194,7 +194,7 @@ async fn a_system_that_asks_to_be_left_alone_is_left_alone() {
         let action = json!({"status": {"code": code, "retryAfter": wait.as_secs()}});
         let fault = stage.fault(json!({"match": matches, "action": action}));
         let first = stage.create(&stage.closure(number)).await;
-        stage.acted(&fault, 1).await;
+        stage.has_acted(&fault, 1).await;
         // Somebody who wants it now, and somebody else: neither gets past it.
         stage.patch(&first, json!({"metadata": {"annotations": {"releaseclosure.io/requestedAt": "now"}}})).await;
         let second = stage.create(&stage.closure(4 + number)).await;

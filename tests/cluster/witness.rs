@@ -30,13 +30,20 @@ impl History {
 }
 
 impl Stage {
-    /// Waits until a rule has acted so many times more.
+    fn fired(&self, fault: &str) -> u64 {
+        self.sandbox().faults().iter().find(|armed| armed.rule.id.as_deref() == Some(fault)).unwrap().fired
+    }
+
+    /// Waits until a rule has acted so many times more than it had when this was asked.
     pub async fn acted(&self, fault: &str, times: u64) {
-        let fired =
-            || self.sandbox().faults().iter().find(|armed| armed.rule.id.as_deref() == Some(fault)).unwrap().fired;
-        let (before, start) = (fired(), Instant::now());
-        while fired() < before + times {
-            assert!(start.elapsed() < PATIENCE, "{fault} acts no more: {before} times before, {} now", fired());
+        self.has_acted(fault, self.fired(fault) + times).await;
+    }
+
+    /// Waits until a rule has acted so many times since it was given.
+    pub async fn has_acted(&self, fault: &str, times: u64) {
+        let start = Instant::now();
+        while self.fired(fault) < times {
+            assert!(start.elapsed() < PATIENCE, "{fault} has acted {} times, not {times}", self.fired(fault));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
