@@ -52,6 +52,8 @@ pub struct Connections {
 struct Entry {
     /// One maker at a time.
     making: tokio::sync::Mutex<()>,
+    /// One prober at a time: two would take the status from each other.
+    probing: tokio::sync::Mutex<()>,
     made: Mutex<Option<Made>>,
     /// Counts on, whatever becomes of the client.
     meter: Arc<Meter>,
@@ -380,6 +382,9 @@ impl Connections {
                     object.status().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
                 let interval = if ready && !needed(object.home()) { PROBE_WHEN_IDLE } else { PROBE_WHEN_NEEDED };
                 let entry = self.entry(object.home(), object.name());
+                if entry.probing.try_lock().is_err() {
+                    return false;
+                }
                 let made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
                 let is_due = |made: &Made| {
                     made.version != version_of(&**object)

@@ -87,8 +87,8 @@ async fn a_pass_that_panics_is_made_again_ever_later_and_disturbs_no_other() {
 /// A closure is to be stored as finished, and waits for a count while the term ends.
 #[tokio::test]
 async fn nothing_is_stored_in_a_term_that_ended_while_a_count_was_waited_for() {
-    let term = Duration::from_millis(200);
-    for (waits_for, sent) in [(Duration::ZERO, true), (2 * term, false)] {
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(200));
+    for (term, waits_for, sent) in [(long, Duration::ZERO, true), (short, 2 * short, false)] {
         let context = context(term);
         let object: ReleaseClosure = serde_json::from_value(serde_json::json!({"metadata": {}, "spec": {
             "playbookRef": {"name": "p"},

@@ -138,6 +138,10 @@ pub(super) fn closures(
                 if let Some(uid) = &object.metadata.uid {
                     context.forget(uid);
                 }
+                // Its packet may have been resolved before it went: nobody acts on that any more, and the packet has to say so.
+                if let Some(halt) = &object.status.halt {
+                    heed(&context, object.namespace().unwrap_or_default(), object.key().as_str(), halt.id.clone());
+                }
                 woken.extend(siblings_of(&context, object));
             }
         }
@@ -159,6 +163,16 @@ fn fingerprint(object: &Unfinished) -> u64 {
     meta.deletion_timestamp.is_some().hash(&mut hasher);
     meta.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT)).hash(&mut hasher);
     hasher.finish()
+}
+
+/// See [`super::packets::heed`]; behind the watches.
+fn heed(context: &Arc<Context>, namespace: String, key: &str, packet: String) {
+    let (context, key) = (context.clone(), key.to_owned());
+    context.clone().tasks.spawn(async move {
+        if let Err(error) = super::packets::heed(&context, &namespace, &key, &packet).await {
+            warn!(%error, namespace, packet, "a packet could not be read");
+        }
+    });
 }
 
 /// Packets that hold a closure. One that is resolved with Resume leaves the watch, which wakes its closure too.
@@ -189,15 +203,8 @@ pub(super) fn packets(context: &Arc<Context>, api: Api<Holding>) -> (Known, impl
                     }
                 }
                 Event::Apply(packet) | Event::Delete(packet) => {
-                    let context = context.clone();
-                    context.clone().tasks.spawn(async move {
-                        let (namespace, name) = (packet.namespace().unwrap_or_default(), packet.name_any());
-                        if let Err(error) =
-                            super::packets::heed(&context, &namespace, &packet.spec.closure_key, &name).await
-                        {
-                            warn!(%error, namespace, packet = name, "a packet could not be read");
-                        }
-                    });
+                    let namespace = packet.namespace().unwrap_or_default();
+                    heed(&context, namespace, &packet.spec.closure_key, packet.name_any());
                 }
                 Event::Init | Event::InitApply(_) => {}
             }

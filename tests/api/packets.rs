@@ -1,6 +1,7 @@
 //! Facts that nobody changes, and resolutions that are what they say.
 
 use crate::cluster::{HALT, Objects, await_resolved_by_policy, cluster, digest, eventually, me, namespace, packet};
+use crate::roles::may;
 use crate::support::controlplane::repository;
 use serde_json::{Value, json};
 
@@ -134,6 +135,8 @@ async fn whoever_resolves_does_so_in_their_own_name() {
     await_resolved_by_policy(namespace).await;
     let args = ["create", "rolebinding", "jo", "--clusterrole=releaseclosure-coordinator", "--user=jo"];
     cluster().kubectl(&[&["-n", namespace], &args[..]].concat());
+    let may = async || may("jo", "patch", "releaseclosure.io", "followuppackets", namespace, None).await;
+    eventually("jo is bound", may).await;
     let admin = Objects::of("FollowUpPacket", namespace).await;
     let jo = Objects::of_user("FollowUpPacket", namespace, Some("jo")).await;
     admin.create(&packet("by-name", "MilestoneRenamed")).await.unwrap();

@@ -7,15 +7,19 @@ use crate::roles::{OPERATOR, may};
 use crate::support::controlplane::repository;
 use serde_json::json;
 
-fn bind(namespace: &str, role: &str, user: &str) {
+/// Binds a role; the server has heard of it.
+async fn bind(namespace: &str, role: &str, user: &str) {
     let (clusterrole, subject) = (format!("--clusterrole={role}"), format!("--user={user}"));
     cluster().kubectl(&["-n", namespace, "create", "rolebinding", &format!("{user}-{role}"), &clusterrole, &subject]);
+    let verb = if role == "releaseclosure-submitter" { "create" } else { "list" };
+    let may = async || may(user, verb, "releaseclosure.io", "releaseclosures", namespace, None).await;
+    eventually(&format!("{user} is bound to {role}"), may).await;
 }
 
 #[tokio::test]
 async fn a_pipeline_submits_and_no_more() {
     let namespace = namespace("pipeline");
-    bind(namespace, "releaseclosure-submitter", "pipeline");
+    bind(namespace, "releaseclosure-submitter", "pipeline").await;
     let objects = |kind| Objects::of_user(kind, namespace, Some("pipeline"));
     objects("ReleaseClosure").await.create(&closure("mine")).await.expect("this is what it is for");
     for (kind, object) in [
@@ -41,7 +45,7 @@ async fn a_pipeline_submits_and_no_more() {
 #[tokio::test]
 async fn a_coordinator_resolves_and_connects_nothing() {
     let namespace = namespace("coordinator");
-    bind(namespace, "releaseclosure-coordinator", "sam");
+    bind(namespace, "releaseclosure-coordinator", "sam").await;
     let admin = Objects::of("FollowUpPacket", namespace).await;
     admin.create(&packet("p", "MilestoneRenamed")).await.unwrap();
     Objects::of("SystemConnection", namespace).await.create(&connection("c")).await.unwrap();
@@ -127,8 +131,8 @@ async fn the_operator_reads_a_secret_only_where_it_was_opened() {
 #[tokio::test]
 async fn an_editor_submits_only_where_the_component_says_so() {
     let namespace = namespace("editors");
-    bind(namespace, "edit", "ed");
-    bind(namespace, "view", "vi");
+    bind(namespace, "edit", "ed").await;
+    bind(namespace, "view", "vi").await;
     let submits = async || may("ed", "create", "releaseclosure.io", "releaseclosures", namespace, None).await;
     for user in ["ed", "vi"] {
         let reads = async || may(user, "list", "releaseclosure.io", "followuppackets", namespace, None).await;

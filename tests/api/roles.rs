@@ -1,6 +1,6 @@
 //! The whole of what each shipped role may do, and nothing else.
 
-use crate::cluster::{client, cluster, namespace};
+use crate::cluster::{client, cluster, eventually, namespace};
 use crate::support::controlplane::repository;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
@@ -109,6 +109,7 @@ async fn each_role_may_do_exactly_what_the_table_says() {
     ];
     for (role, expected) in people {
         bind(role, role);
+        eventually(role, async || !rights(role, namespace).await.is_empty()).await;
         assert_eq!(rights(role, namespace).await, expected, "{role}");
         assert_eq!(rights(role, "default").await, BTreeSet::new(), "{role} in a namespace it is not bound in");
     }
@@ -124,6 +125,8 @@ async fn each_role_may_do_exactly_what_the_table_says() {
     // For feeds, one namespace is opened, and no other.
     let role = repository("manifests/components/open-namespace-feeds/role.yaml").display().to_string();
     cluster().kubectl(&["-n", namespace, "apply", "-f", &role]);
+    let may = async || may(OPERATOR, "create", "releaseclosure.io", "releaseclosures", namespace, None).await;
+    eventually("it is opened", may).await;
     let more = rights(OPERATOR, namespace).await;
     let more: Vec<&String> = more.difference(&expected).collect();
     assert_eq!(more, ["create releaseclosures"]);

@@ -70,18 +70,18 @@ async fn readers_that_know_nothing_of_us_understand_every_standing() {
         let moved = closures.change(name, |object| object["spec"]["suspend"] = true.into()).await.unwrap();
         assert_eq!(kstatus(&moved), "InProgress", "{name}: the answer was to an older question");
     }
-    let wait = |condition, name| {
-        let condition = format!("--for=condition={condition}");
-        cluster().try_kubectl(&["-n", namespace, "wait", "releaseclosure", name, &condition, "--timeout=1s"]).ok
+    let wait = |condition, name, seconds: u32| {
+        let (condition, timeout) = (format!("--for=condition={condition}"), format!("--timeout={seconds}s"));
+        cluster().try_kubectl(&["-n", namespace, "wait", "releaseclosure", name, &condition, &timeout]).ok
     };
     closures.create(&closure("gate")).await.unwrap();
-    assert!(!wait("CoordinatorNotified", "gate"));
+    assert!(!wait("CoordinatorNotified", "gate", 1));
     let told = Domain { steps: [Some(true); 5], ..Domain::default() };
     let conditions = of_closure(&[], &Standing::Closed, &told, Stamp { generation: 1, now: at() });
     let envelope = Envelope { observed_generation: 1, conditions, ..Envelope::default() };
     let status = ReleaseClosureStatus::assemble(envelope, Ledger::default());
     closures.write_status("gate", serde_json::to_value(status).unwrap()).await.unwrap();
-    assert!(wait("CoordinatorNotified", "gate") && wait("Ready", "gate") && !wait("Stalled", "gate"));
+    assert!(wait("CoordinatorNotified", "gate", 60) && wait("Ready", "gate", 60) && !wait("Stalled", "gate", 1));
 }
 
 /// The fullest status there can be, so that no bound of the schema is one that the operator runs into.

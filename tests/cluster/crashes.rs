@@ -8,12 +8,22 @@ use releaseclosure::sandbox::{self, Verdict};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A stage with an operator of its own, and an intake that promises this and keeps no more than that.
+/// A stage with an operator of its own, and an intake that promises this and keeps no more than that. Whoever is killed is to be
+/// dead before its request times out.
 async fn stage(name: &str, delivery: &'static str, releases: usize) -> Stage {
+    with_timeout(name, delivery, releases, "5s").await
+}
+
+/// The same; where an announcement is given time to settle, which is twice the timeout and the lease's duration.
+async fn settling(name: &str) -> Stage {
+    with_timeout(name, "Lookup", 1, "1s").await
+}
+
+async fn with_timeout(name: &str, delivery: &'static str, releases: usize, timeout: &str) -> Stage {
     let mut seed = sandbox::generate(releases);
     seed.settings.intake.idempotency = delivery == "IdempotencyKey";
     seed.settings.intake.lookup = delivery != "None";
-    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "1s"});
+    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": timeout});
     Stage::with(name, Setup { seed, delivery, limits, shared: false, ..Setup::default() }).await
 }
 
@@ -90,7 +100,7 @@ async fn an_announcement_that_arrived_is_repeated_under_its_key_where_nobody_ans
 
 #[tokio::test]
 async fn an_intake_that_only_answers_questions_is_given_time_before_it_is_told_again() {
-    let stage = stage("crash-lookup-before", "Lookup", 1).await;
+    let stage = settling("crash-lookup-before").await;
     let name = kill_while_announcing(&stage, false).await;
     let _operator = stage.operator_after_a_crash().await;
     stage.waiting(&name, "NotificationSettling").await;
@@ -101,7 +111,7 @@ async fn an_intake_that_only_answers_questions_is_given_time_before_it_is_told_a
         let mut found = own.filter(|entry| entry.method == method && entry.path.contains("/handoffs"));
         found.next().expect("it was asked").time
     };
-    // Twice the timeout and the lease's duration, less the moment between reading the intent and asking.
+    // The whole of that, less the moment between reading the intent and asking.
     let settled = Duration::try_from(at("POST").duration_since(at("GET"))).unwrap();
     assert!(settled >= Duration::from_secs(16), "{settled:?}");
     assert!(stage.all_packets().await.is_empty());
@@ -109,7 +119,7 @@ async fn an_intake_that_only_answers_questions_is_given_time_before_it_is_told_a
 
 #[tokio::test]
 async fn an_announcement_that_arrives_late_is_found_by_a_question() {
-    let stage = stage("crash-lookup-late", "Lookup", 1).await;
+    let stage = settling("crash-lookup-late").await;
     let operator = stage.operator().await;
     let (name, late) = kill_at(&stage, operator, 1, &json!({"role": "intake", "method": "POST"}), false).await;
     let _operator = stage.operator_after_a_crash().await;

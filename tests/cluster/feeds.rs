@@ -134,11 +134,23 @@ impl Fed {
 
     /// How many events became this, by the operator's metrics.
     pub async fn counted(&self, outcome: &str) -> u64 {
+        self.metric(&format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}}")).await
+    }
+
+    async fn metric(&self, series: &str) -> u64 {
         let metrics = self.operator.as_ref().unwrap().metrics.clone();
         let text = poster::client().get(format!("{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
-        let wanted = format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}} ");
-        let line = text.lines().find_map(|line| line.strip_prefix(&wanted));
-        line.unwrap_or_else(|| panic!("no {outcome} in {text}")).parse().unwrap()
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
+    }
+
+    /// Waits until the operator has heard that what is finished is.
+    async fn none_unfinished(&self) {
+        let start = Instant::now();
+        while self.metric("releaseclosure_closures_unfinished").await > 0 {
+            assert!(start.elapsed() < PATIENCE, "{}", self.operator.as_ref().unwrap().read_log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -281,6 +293,7 @@ async fn a_closure_that_others_made_is_met_under_any_name_and_one_that_waits_is_
         |number: usize, more: &str| json!({"data": {"review": {"id": review(number)}}, "more": more}).to_string();
     let finished = fed.stage.start().await;
     fed.stage.closed(&finished).await;
+    fed.none_unfinished().await;
     assert_eq!(poster.github(&body(1, "")).await, 204);
     assert_eq!(fed.closure_of(1).await.name_any(), finished);
 
@@ -296,6 +309,7 @@ async fn a_closure_that_others_made_is_met_under_any_name_and_one_that_waits_is_
     // GitHub signs the body alone: what is the same is told by that.
     assert_eq!(poster.github(&body(2, "")).await, 204);
     assert_eq!(fed.counted("replayed").await, 1);
+    fed.none_unfinished().await;
     assert_eq!(poster.github(&body(2, "another")).await, 204);
     assert_eq!(fed.counted("met").await, 2);
 }
@@ -321,8 +335,13 @@ async fn the_record_is_the_fact_and_where_it_gives_no_answer_the_event_may_come_
         Api::namespaced(fed.stage.client.clone(), &fed.stage.namespace);
     let service = fed.stage.record(Role::Governance, &review(1))["release"]["service"].clone();
     let patch = Patch::Merge(json!({"spec": {"services": [service]}}));
-    playbooks.patch("engineering-release", &PatchParams::default(), &patch).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let patched = playbooks.patch("engineering-release", &PatchParams::default(), &patch).await.unwrap();
+    let (generation, start) = (patched.metadata.generation, Instant::now());
+    let judged = async || playbooks.get("engineering-release").await.unwrap().status.map(|status| status.observed_generation);
+    while judged().await != generation {
+        assert!(start.elapsed() < PATIENCE, "the playbook is not judged");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(poster.standard("evt-2", now(), &body(2)).await, 204);
     assert_eq!(poster.standard("evt-3", now(), &body(3)).await, 204);
     assert_eq!((fed.counted("incomplete").await, fed.counted("not_allowed").await), (1, 1));

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 fn setup(releases: usize, shared: bool) -> Setup {
-    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "1s"});
-    Setup { seed: sandbox::generate(releases), limits, shared, ..Setup::default() }
+    Setup { seed: sandbox::generate(releases), shared, ..Setup::default() }
 }
 
 /// A channel, and a playbook that names it.

@@ -51,6 +51,11 @@ async fn a_halt_costs_five_looks_and_one_status_and_is_quiet_afterwards() {
     let history = stage.history().await;
     let (name, closure, packet) = halted(&stage).await;
     assert_eq!(stage.requests().len(), 5, "{:?}", stage.requests());
+    let start = Instant::now();
+    while history.statuses(&name).is_empty() {
+        assert!(start.elapsed() < crate::stage::PATIENCE, "the watch says nothing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(history.statuses(&name).len(), 1);
     let message = closure.status.as_ref().unwrap().conditions[0].message.clone();
     assert!(message.contains(&packet.name_any()), "{message}");
@@ -191,6 +196,22 @@ async fn a_resolution_of_nobodys_halt_is_rejected() {
     rename(&stage, "M 00001");
     stage.start().await;
     assert_eq!(outcomes(&stage.closed(&name).await), ["Changed"; 5]);
+}
+
+/// The closure goes and its packet is resolved while nobody looks; then both are told in one moment, the packet's first.
+#[tokio::test]
+async fn a_resolution_that_is_heard_of_before_its_closure_went_is_rejected_too() {
+    let setup = Setup { seed: sandbox::generate(1), shared: false, ..Setup::default() };
+    let stage = Stage::with("halt-orphans", setup).await;
+    let operator = stage.operator().await;
+    let (name, _, packet) = halted(&stage).await;
+    operator.signal("-STOP");
+    stage.delete(&name).await;
+    stage.resolve(&packet, "Resume", None).await;
+    // Both have arrived.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    operator.signal("-CONT");
+    resolved(&stage, &packet, "False", "Rejected").await;
 }
 
 #[tokio::test]
@@ -362,6 +383,7 @@ async fn lacking(name: &str, bundle: &str, kinds: &[String]) -> (Stage, ReleaseC
         plane.kubectl(&words)
     };
     tokio::task::spawn_blocking(patch).await.unwrap();
+    stage.settled_in().await;
     let closure = stage.start().await;
     let (closure, packet) = stage.halted(&closure).await;
     (stage, closure, packet)

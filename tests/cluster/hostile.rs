@@ -4,7 +4,7 @@
 use crate::operators::Start;
 use crate::stage::{Setup, Stage, condition};
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use releaseclosure::api::{ClosurePlaybook, ReleaseClosure, SystemConnection};
 use releaseclosure::sandbox::{self, Role};
 use serde_json::{Value, json};
@@ -71,9 +71,14 @@ async fn create(closures: &Api<ReleaseClosure>, object: Value) -> Result<String,
 async fn another_namespaces_playbook_cannot_be_reached() {
     let (own, other) =
         (Stage::with("hostile-reach", releases(1)).await, Stage::with("hostile-other", releases(1)).await);
-    let api: Api<ClosurePlaybook> = Api::namespaced(own.client.clone(), &own.namespace);
-    api.delete("engineering-release", &Default::default()).await.unwrap();
-    let name = own.start().await;
+    let api: Api<ClosurePlaybook> = Api::namespaced(other.client.clone(), &other.namespace);
+    let mut theirs = api.get("engineering-release").await.unwrap();
+    theirs.metadata = ObjectMeta { name: Some("theirs".to_owned()), ..ObjectMeta::default() };
+    api.create(&PostParams::default(), &theirs).await.unwrap();
+    other.settled_in().await;
+    let mut closure = own.closure(1);
+    closure["spec"]["playbookRef"]["name"] = json!("theirs");
+    let name = own.create(&closure).await;
     own.waiting(&name, "PlaybookNotFound").await;
     own.quiet(Duration::from_secs(1)).await;
     assert_eq!((own.requests(), other.requests()), (Vec::new(), Vec::new()));

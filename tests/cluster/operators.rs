@@ -59,10 +59,25 @@ pub fn furnished(plane: ControlPlane) -> ControlPlane {
     plane
 }
 
-/// The operator that watches every namespace of the shared API server.
+/// The operator that watches every namespace of the shared API server. It is started again where it ended, as a Deployment would: one
+/// whose lease could not be renewed in time on a busy machine ends, and every later test would wait for it in vain.
 pub fn shared_operator() {
-    static OPERATOR: OnceLock<Operator> = OnceLock::new();
-    OPERATOR.get_or_init(|| Operator::installed(plane(), Start::default()).up());
+    static STARTED: OnceLock<()> = OnceLock::new();
+    let launch = || Operator::installed(plane(), Start::default()).up();
+    STARTED.get_or_init(|| {
+        let mut operator = launch();
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_millis(500));
+                if !operator.is_alive() {
+                    let log = operator.read_log();
+                    let end: Vec<&str> = log.lines().rev().take(5).collect();
+                    eprintln!("the shared operator ended and is started again; its last words, the last first: {end:#?}");
+                    operator = launch();
+                }
+            }
+        });
+    });
 }
 
 /// A kubeconfig for the operator's ServiceAccount, with exactly the rights that manifests gave it. The account must be there.
@@ -300,5 +315,22 @@ impl Stage {
     /// The same, as most tests want it.
     pub async fn operator_after_a_crash(&self) -> Operator {
         self.next(Start::default()).await
+    }
+
+    /// An operator whose lease fell due while it or the API server was away ends; then whoever runs it starts it again. The API server
+    /// must be back: it is decided when the lease was renewed, or the operator has ended.
+    pub async fn kept_going(&self, operator: Operator) -> Operator {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let (since, start) = (jiff::Timestamp::now(), Instant::now());
+        while operator.is_alive() {
+            let lease = leases.get("releaseclosure-operator").await.expect("it has a lease");
+            if lease.spec.and_then(|spec| spec.renew_time).is_some_and(|renewed| renewed.0 > since) {
+                return operator;
+            }
+            assert!(start.elapsed() < PATIENCE, "neither renewed nor ended:\n{}", operator.read_log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(operator.logged("leadership ended"), "{}", operator.read_log());
+        self.operator_after_a_crash().await
     }
 }

@@ -98,7 +98,8 @@ async fn a_pipeline_that_waits_learns_by_the_exit_code_how_it_ended() {
 
     let away = stage.fault(json!({"match": {"role": "tracker"}, "action": {"status": {"code": 503}}}));
     let waiting = stage.create(&stage.closure(2)).await;
-    let (code, said) = pipeline.says(&stage, "wait", &waiting, &["--timeout=3s"]).await;
+    stage.waiting(&waiting, "TrackerUnavailable").await;
+    let (code, said) = pipeline.says(&stage, "wait", &waiting, &["--timeout=5s"]).await;
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("tracker"), "it says for what: {said}");
     stage.sandbox().remove_fault(&away);

@@ -10,7 +10,9 @@ use serde_json::json;
 use std::time::Duration;
 
 async fn stage(name: &str, releases: usize) -> Stage {
-    Stage::with(name, Setup { seed: sandbox::generate(releases), shared: false, ..Setup::default() }).await
+    // Longer than anything is held here.
+    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "12s"});
+    Stage::with(name, Setup { seed: sandbox::generate(releases), limits, shared: false, ..Setup::default() }).await
 }
 
 async fn holder(stage: &Stage) -> Option<String> {
@@ -94,16 +96,6 @@ async fn crash(plane: &'static ControlPlane) {
     tokio::task::spawn_blocking(|| plane.crash(Duration::ZERO)).await.unwrap();
 }
 
-/// An operator whose lease fell due while the API server was away may have ended; then whoever runs it starts it again.
-async fn still(stage: &Stage, operator: Operator) -> Operator {
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    if operator.is_alive() {
-        return operator;
-    }
-    assert!(operator.logged("leadership ended"), "{}", operator.read_log());
-    stage.operator_after_a_crash().await
-}
-
 #[tokio::test]
 async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
     let stage = stage_that_may_fall("process-api", 4).await;
@@ -118,10 +110,10 @@ async fn an_api_server_that_is_gone_for_a_while_loses_nothing() {
     let under_way = stage.create(&stage.closure(3)).await;
     stage.holds(&fault, 1).await;
 
-    let dead = crash(stage.plane);
+    let dead = tokio::spawn(crash(stage.plane));
     stage.sandbox().remove_fault(&fault);
-    dead.await;
-    let operator = still(&stage, operator).await;
+    dead.await.unwrap();
+    let operator = stage.kept_going(operator).await;
     assert_eq!(outcomes(&stage.closed(&under_way).await), ["Changed"; 5]);
     // The watches are at it again: a new closure is seen, and a resolution is.
     let late = stage.create(&stage.closure(4)).await;
@@ -169,7 +161,7 @@ async fn what_happens_while_nobody_watches_is_found_out_afterwards() {
     let late = stage.create(&stage.closure(5)).await;
     operator.signal("-CONT");
 
-    let _operator = still(&stage, operator).await;
+    let _operator = stage.kept_going(operator).await;
     assert_eq!(outcomes(&stage.closed("load-00001-rv1").await), ["Changed"; 5]);
     stage.wait("load-00002-rv1", "abandoned", |closure| ready(closure).1 == "Abandoned").await;
     assert_eq!(stage.halted("load-00003-rv1").await.1.spec, packets[2].spec, "made again from the status");

@@ -38,7 +38,7 @@ impl Prometheus {
         // JSON is YAML.
         std::fs::write(home.join("prometheus.yml"), config.to_string()).unwrap();
         std::fs::write(home.join("targets.json"), "[]").unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::operators::free_port();
         let process = Command::new(built.join("bin/prometheus"))
             .arg(format!("--config.file={}", home.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", home.join("data").display()))

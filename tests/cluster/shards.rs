@@ -257,7 +257,7 @@ async fn another_number_of_shards_acts_when_the_replicas_of_the_last_one_have_en
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(metric(&new, &format!("releaseclosure_shards {shards}")).await);
-        assert!(new.logged("replicas that divide the namespaces otherwise are at work"), "{}", new.read_log());
+        new.until_logged("replicas that divide the namespaces otherwise are at work").await;
         // It stands by, so that a rollout goes on and ends the others.
         assert_eq!(new.served("/readyz").await, Some((200, "ok\n".to_owned())));
         closed(&stages, &create(&stages, number).await).await;
@@ -324,6 +324,9 @@ async fn the_rights_on_leases_are_those_that_shards_use() {
         assert!(requests <= IDLE_REQUESTS, "{requests} requests in {IDLE:?}: {idle:#?}");
         let third = launch(plane, "1");
         eventually("another waits", || third.logged("otherwise are at work"));
+        // It watches the Lease that it waits for.
+        let watches = |asked: &Asked| asked.verb == "watch" && asked.name == "releaseclosure-operator";
+        eventually("another watches", || asked(plane).iter().any(watches));
         first.signal("-TERM");
         eventually("all are handed over", || second.read_log().matches("unfinished closures is complete").count() == 4);
         (first, second, third)

@@ -31,6 +31,9 @@ pub enum Moment {
     Answered,
 }
 
+/// Of requests to the systems. An operator is to be dead before the one it is killed at times out, and nothing else does.
+const TIMEOUT: &str = "5s";
+
 /// What a clean closure asks for.
 const REQUESTS: usize = 18;
 
@@ -79,6 +82,14 @@ impl Course {
         let mut course: Vec<Point> = own.enumerate().map(point).collect();
         course.last_mut().expect("it asks for something").last = true;
         Course(course)
+    }
+
+    /// The same up to the first request of this kind.
+    fn up_to(mut self, what: &str) -> Course {
+        let end = self.place(what, 1);
+        self.0.truncate(end + 1);
+        self.0[end].last = true;
+        self
     }
 
     fn place(&self, what: &str, nth: usize) -> usize {
@@ -239,7 +250,7 @@ impl Lane {
 
 /// Makes every so manieth run, from this one on, in a lane of its own.
 async fn sweep(name: String, delivery: &'static str, lane: usize, lanes: usize) -> BTreeMap<Moment, usize> {
-    let mut own = Lane::new(&name, delivery, "1s").await;
+    let mut own = Lane::new(&name, delivery, TIMEOUT).await;
     let (course, undisturbed) = own.undisturbed().await;
     let mut runs = Vec::new();
     for (point, moment) in course.0.iter().flat_map(|point| MOMENTS.map(|moment| (point.clone(), moment))) {

@@ -65,7 +65,7 @@ fn verifies(binary: &Path, closure: &ReleaseClosure, folder: &Path) {
 
 async fn own_stage(name: &str) -> Stage {
     let plane = own_plane(&[]).await;
-    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "8s"});
+    let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "12s"});
     let seed = sandbox::generate(STOPS.len());
     Stage::with(name, Setup { plane: Some(plane), seed, limits, ..Setup::default() }).await
 }

@@ -78,7 +78,8 @@ async fn closes(stage: &Stage) {
 async fn a_service_that_the_playbook_does_not_allow_waits_until_it_does() {
     let stage = stage("waits-service", impatient()).await;
     stage.patch_spec("closureplaybook", "engineering-release", json!({"services": ["another"]})).await;
-    stage.until_reason("closureplaybook", "engineering-release", "Ready").await;
+    let judged = "--for=jsonpath={.status.observedGeneration}=2";
+    kubectl(&["-n", &stage.namespace, "wait", judged, "closureplaybook/engineering-release", "--timeout=90s"]).await;
     stage.create(&RELEASE.closure(&stage)).await;
     waits_without_a_request(&stage, "ServiceNotAllowed").await;
     let services = json!({"services": ["another", RELEASE.fill("{service}")]});
@@ -199,7 +200,7 @@ async fn a_record_that_appears_within_the_grace_period_is_no_finding() {
 
 #[tokio::test]
 async fn a_record_that_does_not_appear_within_the_grace_period_is_a_finding() {
-    let stage = stage("waits-grace-over", with_grace("3s")).await;
+    let stage = stage("waits-grace-over", with_grace("8s")).await;
     take(&stage, Role::Checklist);
     stage.create(&RELEASE.closure(&stage)).await;
     stage.waiting(&RELEASE.name(), "RecordMissing").await;

@@ -135,7 +135,7 @@ async fn unheard(cell: &Cell, fault: Fault) -> Outcome {
 
 async fn slow(cell: &mut Cell) -> Outcome {
     let token = cell.place.token();
-    cell.again(&token, Duration::from_secs(3))?;
+    cell.again(&token, Duration::from_secs(8))?;
     let gate = Gate::default();
     cell.front().on(On::Write, Fault::Slow(gate.clone()));
     let wrote = announce(cell).await?;

@@ -72,7 +72,7 @@ pub async fn slow(cell: &mut Cell) -> Outcome {
     let token = cell.place.token();
     let look = if cell.writes() { Some(cell.must_read().await?) } else { None };
     // The look before a write is to come in time on a busy machine.
-    cell.again(&token, Duration::from_secs(3))?;
+    cell.again(&token, Duration::from_secs(8))?;
     let gate = Gate::default();
     let Some(look) = look else {
         cell.front().on(On::Read, Fault::Slow(gate.clone()));

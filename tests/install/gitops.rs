@@ -181,6 +181,8 @@ async fn every_state_of_a_closure_has_its_health() {
     let read = |kind: &str, name: &str| -> Value {
         serde_json::from_str(&stage.plane.kubectl(&["-n", "health", "get", kind, name, "-o", "json"])).unwrap()
     };
+    // The tracker was away for a while: a probe may have said so.
+    stage.settled_in().await;
     for (kind, name) in [("closureplaybook", "engineering-release"), ("systemconnection", "tracker")] {
         assert_eq!(scene.tools.verdict(&read(kind, name)).0, ["Current", "-", "Healthy"], "{kind}");
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 /// A cluster with connections of several kinds, and with an API server that has an address.
 fn connected() -> ControlPlane {
     let plane = ControlPlane::start();
+    plane.install_crds();
     plane.kubectl(&["apply", "--server-side", "-k", &repository(".").display().to_string()]);
     let token = json!({"name": "token", "key": "token"});
     let connection = |name: &str, role: &str, product: &str, settings: Value| {

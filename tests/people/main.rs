@@ -19,10 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use support::controlplane::ControlPlane;
-use tokio::process::Command;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_releaseclosure");
 const HALT: &str = "h-0123456789abcdef0123";
+/// How long something may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const AT: &str = "2026-11-20T10:00:00Z";
 
 async fn client(kubeconfig: &Path) -> Client {
@@ -43,6 +46,35 @@ fn command(kubeconfig: &Path, words: &[&str]) -> Command {
 fn heard(output: Output) -> (i32, String) {
     let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("it speaks UTF-8");
     (output.status.code().expect("it exits"), text)
+}
+
+/// A command that runs while the test goes on.
+struct Running {
+    child: Child,
+    said: String,
+}
+
+impl Running {
+    fn start(kubeconfig: &Path, words: &[&str]) -> Running {
+        Running { child: command(kubeconfig, words).spawn().expect("it runs"), said: String::new() }
+    }
+
+    /// Waits until it has said this on stderr.
+    async fn until_said(&mut self, what: &str) {
+        let stderr = self.child.stderr.as_mut().expect("stderr is a pipe");
+        while !self.said.contains(what) {
+            let mut piece = [0; 1024];
+            let read = tokio::time::timeout(PATIENCE, stderr.read(&mut piece)).await.expect("it says something").unwrap();
+            assert!(read > 0, "it ended without {what}: {}", self.said);
+            self.said.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+    }
+
+    /// Waits for its end; what it said, all of it.
+    async fn ended(self) -> (i32, String) {
+        let (code, rest) = heard(self.child.wait_with_output().await.expect("it ends"));
+        (code, self.said + &rest)
+    }
 }
 
 async fn run(kubeconfig: &Path, words: &[&str]) -> (i32, String) {
@@ -163,16 +195,16 @@ async fn waiting(plane: &ControlPlane) {
     assert!(code == 1 && said.contains("there is no releaseclosure nobody in namespace waiting"), "{code} {said}");
 
     world.create("c").await;
-    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "c", "--timeout=1s"])).await;
+    let (code, said) = run(&plane.kubeconfig(), &world.words(&["wait", "c", "--timeout=10s"])).await;
     assert!(code == 4 && said.contains("not looked at yet"), "{code} {said}");
 
-    let waits = command(&plane.kubeconfig(), &world.words(&["wait", "c"])).spawn().expect("it runs");
+    let mut waits = Running::start(&plane.kubeconfig(), &world.words(&["wait", "c"]));
     let conditions =
         [condition("Ready", "False", "ProgressingWithRetry"), condition("Reconciling", "True", "TrackerUnavailable")];
     world.status("c", json!({"observedGeneration": 1, "progress": "1/5", "conditions": conditions})).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    waits.until_said("TrackerUnavailable").await;
     world.status("c", closed()).await;
-    let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
+    let (code, said) = waits.ended().await;
     assert!(code == 0 && said.contains("c: 1/5 TrackerUnavailable") && said.contains("c: closed"), "{code} {said}");
 
     world.create("halts").await;
@@ -189,10 +221,10 @@ async fn waiting(plane: &ControlPlane) {
     assert_eq!(code, 3, "{said}");
 
     world.create("goes").await;
-    let waits = command(&plane.kubeconfig(), &world.words(&["wait", "goes"])).spawn().expect("it runs");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut waits = Running::start(&plane.kubeconfig(), &world.words(&["wait", "goes"]));
+    waits.until_said("not looked at yet").await;
     world.closures().delete("goes", &Default::default()).await.expect("deleted");
-    let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
+    let (code, said) = waits.ended().await;
     assert!(code == 1 && said.contains("was deleted"), "{code} {said}");
 }
 
@@ -242,22 +274,14 @@ async fn resuming(plane: &ControlPlane) {
 
     // Resumes and waits: being halted by that very halt is not the end now.
     let words = world.words(&["resume", "c", "--halt", HALT, "--note", "renamed back", "--yes", "--wait"]);
-    let waits = command(&plane.kubeconfig(), &words).spawn().expect("it runs");
-    let mut tries = 0;
-    let resolution = loop {
-        match world.packets().get(HALT).await.expect("there").spec.resolution {
-            Some(resolution) => break resolution,
-            None => tries += 1,
-        }
-        assert!(tries < 100);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let mut waits = Running::start(&plane.kubeconfig(), &words);
+    waits.until_said("has not acted on it yet").await;
+    let resolution = world.packets().get(HALT).await.expect("there").spec.resolution.expect("it is stored before it is waited for");
     assert_eq!((resolution.resolved_by.as_str(), resolution.note.as_deref()), ("admin", Some("renamed back")));
-    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut done = closed();
     done["halt"] = Value::Null;
     world.status("c", done).await;
-    let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
+    let (code, said) = waits.ended().await;
     assert!(code == 0 && said.contains("has not acted on it yet") && said.contains("c: closed"), "{code} {said}");
 
     // The last packet of a closure that is not halted any more; and a halt that somebody has resolved.
@@ -377,11 +401,11 @@ async fn waiting_survives_an_api_server_that_restarts() {
     let world = World::new(&plane, "restarting").await;
     world.create("c").await;
     let words = world.words(&["wait", "c", "--timeout=2m"]);
-    let waits = command(&plane.kubeconfig(), &words).spawn().expect("it runs");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut waits = Running::start(&plane.kubeconfig(), &words);
+    waits.until_said("not looked at yet").await;
     tokio::task::block_in_place(|| plane.crash(Duration::from_secs(2)));
     let world = World { client: client(&plane.kubeconfig()).await, ..world };
     world.status("c", closed()).await;
-    let (code, said) = heard(waits.wait_with_output().await.expect("it ends"));
+    let (code, said) = waits.ended().await;
     assert!(code == 0 && said.contains("the API server gives no answer; still waiting"), "{code} {said}");
 }

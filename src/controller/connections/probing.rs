@@ -19,6 +19,8 @@ impl Connections {
     /// # Errors
     /// Where the API server does not take the status.
     pub async fn probe(&self, object: &Connection, now: Timestamp) -> Result<Option<bool>, kube::Error> {
+        let entry = self.entry(object.home(), object.name());
+        let _one_at_a_time = entry.probing.lock().await;
         let made = self.make(object, Duration::from_secs(1)).await;
         let found = match &made.client {
             Err((reason, why)) => Err((*reason, why.clone())),
@@ -43,7 +45,6 @@ impl Connections {
             }
         };
         let unauthorized = matches!(&found, Err((Reason::Unauthorized, _)));
-        let entry = self.entry(object.home(), object.name());
         if let Some(made) = entry.made.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             made.unauthorized = unauthorized;
             made.probed = Some(Instant::now());

@@ -21,7 +21,7 @@ fn at(server: &Server, more: Value) -> Settings {
     let events: CloudEvents = serde_json::from_value(spec).unwrap();
     let mut settings = settings(endpoint);
     settings.product = Product::CloudEvents(Box::new(events));
-    settings.limits.timeout = Duration::from_millis(400);
+    settings.limits.timeout = Duration::from_secs(2);
     settings
 }
 

@@ -15,7 +15,7 @@ fn connected(server: &Server) -> Connected {
         json!({"endpoint": endpoint, "channel": "C024BE91L", "tokenSecretRef": {"name": "slack", "key": "token"}});
     let mut settings = settings(endpoint);
     settings.product = Product::Slack(Box::new(serde_json::from_value(slack).unwrap()));
-    settings.limits.timeout = std::time::Duration::from_millis(400);
+    settings.limits.timeout = std::time::Duration::from_secs(2);
     connect(&settings).unwrap()
 }
 

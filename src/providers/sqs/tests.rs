@@ -24,7 +24,7 @@ fn at(server: &Server, more: Value) -> Settings {
     settings.secrets = Secrets::default();
     settings.secrets.insert(ACCESS_KEY, "AKIDEXAMPLE".into());
     settings.secrets.insert(SECRET_KEY, "very-secret".into());
-    settings.limits.timeout = Duration::from_millis(400);
+    settings.limits.timeout = Duration::from_secs(2);
     settings
 }
 

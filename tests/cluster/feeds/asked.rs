@@ -32,6 +32,8 @@ async fn what_was_accepted_is_found_page_by_page_and_made_once() {
     };
     until(&fed, 3).await;
     assert_eq!(names(&fed.closures().await), [review(1), review(2), review(5)]);
+    // What was made is written down behind the making.
+    fed.wait("asks", "three counted", |status| count(status, "Created") == 3).await;
     fed.operator.take().unwrap().kill();
     fed.stage.sandbox().remove_fault(&fault);
     fed.start().await;
