@@ -1,6 +1,6 @@
 //! The model: the production core, unchanged, in every order in which a small world can treat it.
 //!
-//! `cargo test -p releaseclosure-core --test model` explores the everyday scopes; with `RELEASECLOSURE_PROOF=1` the large
+//! `cargo test --profile proof -p releaseclosure-core --test model` explores the everyday scopes; with `RELEASECLOSURE_PROOF=1` the large
 //! ones. Arguments choose among them by a part of their name. It prints what it explored; what it asserts are counts.
 
 mod abstraction;
@@ -20,6 +20,9 @@ mod watch;
 mod world;
 
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
