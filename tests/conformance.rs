@@ -18,6 +18,7 @@ mod systems;
 #[allow(unreachable_pub, reason = "the parts of one suite")]
 mod conformance {
     pub mod blind;
+    pub mod bodies;
     pub mod cases;
     pub mod cell;
     pub mod faults;
@@ -113,10 +114,12 @@ fn no_adapter_is_left_out() {
 adapters! {
     first redmine: Project,
     cloud_events: Events,
+    cloud_events_binary: Binary,
     gitea: Issues with gitea_forms,
     github: Hub,
     http: Contract,
     jira: Work,
+    jira_data_center: Center,
     slack: Channels,
     #[cfg(feature = "smtp")]
     smtp: Mails,

@@ -1,4 +1,4 @@
-//! CloudEvents, against a receiver that takes an event only where the standard's own reader does, and takes none twice.
+//! CloudEvents, against a receiver that takes an event only where the standard's own reader does, and none twice where it is said to.
 
 use crate::conformance::front::Front;
 use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
@@ -14,7 +14,6 @@ use releaseclosure::closure::ids::System;
 use releaseclosure::providers::Product;
 use releaseclosure::providers::cloud_events::allow_list;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -40,42 +39,57 @@ impl Adapter for Events {
         &[System::Intake]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
-        Some(Box::new(Receivers))
+        Some(Box::new(Receivers { mode: "Structured", duplicates: "Dropped" }))
     }
 }
 
-struct Receivers;
+/// How events are sent, and what the receivers do with one that they know.
+pub struct Receivers {
+    pub mode: &'static str,
+    pub duplicates: &'static str,
+}
 
 #[async_trait]
 impl Server for Receivers {
     async fn place(&self, _: Part, _: usize) -> Arc<dyn Place> {
-        let kept = Kept::default();
+        let Receivers { mode, duplicates } = *self;
+        let kept = Arc::new(Kept { drops: duplicates == "Dropped", taken: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = Router::new().route(PATH, post(take)).with_state(kept.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         let front = Front::before(&format!("http://{address}")).await;
-        Arc::new(Receiver { front, kept, task })
+        Arc::new(Receiver { front, kept, task, mode, duplicates })
     }
 }
 
-/// The source and id of each event that was taken.
-type Kept = Arc<Mutex<BTreeSet<(String, String)>>>;
+/// What was taken.
+struct Kept {
+    /// Whether an event that is known is dropped.
+    drops: bool,
+    /// The source and id of each event.
+    taken: Mutex<Vec<(String, String)>>,
+}
 
-async fn take(State(kept): State<Kept>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token != Some(&format!("Bearer {TOKEN}")) {
         return StatusCode::UNAUTHORIZED;
     }
     let Ok(event) = to_event(&headers, body.to_vec()) else { return StatusCode::BAD_REQUEST };
-    kept.lock().expect("no panic").insert((event.source().to_string(), event.id().to_owned()));
+    let (mut taken, event) = (kept.taken.lock().expect("no panic"), (event.source().to_string(), event.id().to_owned()));
+    if !kept.drops || !taken.contains(&event) {
+        taken.push(event);
+    }
     StatusCode::ACCEPTED
 }
 
 struct Receiver {
     front: Front,
-    kept: Kept,
+    kept: Arc<Kept>,
     task: JoinHandle<()>,
+    mode: &'static str,
+    duplicates: &'static str,
 }
 
 impl Drop for Receiver {
@@ -90,7 +104,7 @@ impl Place for Receiver {
         &self.front
     }
     fn product(&self) -> Product {
-        let events = json!({"endpoint": format!("{}{PATH}", self.front.url()), "duplicates": "Dropped"});
+        let events = json!({"endpoint": format!("{}{PATH}", self.front.url()), "mode": self.mode, "duplicates": self.duplicates});
         Product::CloudEvents(Box::new(serde_json::from_value(events).expect("settings")))
     }
     fn token(&self) -> String {
@@ -100,7 +114,7 @@ impl Place for Receiver {
         Made { id: String::new(), milestone: None }
     }
     async fn truth(&self, _: &Release, _: &Made) -> Truth {
-        let marks = self.kept.lock().expect("no panic").len();
+        let marks = self.kept.taken.lock().expect("no panic").len();
         Truth { done: marks > 0, marks, words: true }
     }
     async fn person(&self, _: &Release, _: &Made, deed: Deed) -> Result<(), &'static str> {
@@ -113,6 +127,16 @@ impl Place for Receiver {
         })
     }
     fn not_allowed(&self) -> Vec<String> {
-        self.front.not_on(allow_list(), PATH)
+        // In binary mode what the standard says stands in headers, which no row tells.
+        let attributes: &[&str] = match self.mode {
+            "Binary" => &["ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-type"],
+            _ => &[],
+        };
+        let others = self.front.other_than(|asked| {
+            let mut sent: Vec<&str> = asked.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("ce-")).collect();
+            sent.sort_unstable();
+            sent == if asked.method == "POST" { attributes } else { &[] }
+        });
+        self.front.not_on(allow_list(), PATH).into_iter().chain(others).collect()
     }
 }

@@ -16,6 +16,7 @@ use releaseclosure::providers::gitea::allow_list;
 use releaseclosure::roles::Probe;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What people write into a text.
 const WORDS: &str = "\r\n\r\nLooked at twice. — Kim <!-- not a mark -->\r\n";
@@ -70,7 +71,8 @@ impl Running {
         let token = gitea.person(&person, &scopes).await;
         let front = Front::before(&gitea.url()).await;
         let (admin, path, kept) = (gitea.admin.clone(), repository.path, KEPT);
-        let place = Repository { front, admin, path, name, person, token, part, forms: None, kept };
+        let edits = AtomicUsize::new(0);
+        let place = Repository { front, admin, path, name, person, token, part, forms: None, kept, edits };
         // Private first: readers of a public repository that is made private are not let in any more.
         place.admin("PATCH", "", json!({"private": true})).await;
         let permission = json!({"permission": if writes { "write" } else { "read" }});
@@ -102,6 +104,8 @@ pub struct Repository {
     pub forms: Option<Browser>,
     /// What stands in the text from the beginning and must stay.
     pub kept: &'static str,
+    /// How often somebody wrote words.
+    pub edits: AtomicUsize,
 }
 
 impl Repository {
@@ -195,8 +199,8 @@ impl Place for Repository {
             Some(Step::AttachEvidence) => text.contains(&link),
             _ => issue["state"] == "closed",
         };
-        // All the words of the beginning, and whatever somebody has added to them.
-        let added = issue["title"].as_str().is_none_or(|title| title != "Edited") || text.contains(WORDS.trim_end());
+        // All the words of the beginning, and whatever somebody has added to them, as often as they did.
+        let added = text.matches(WORDS.trim()).count() == self.edits.load(Ordering::Relaxed);
         Truth { done, marks, words: text.contains(self.kept.trim_end()) && added }
     }
 
@@ -207,6 +211,7 @@ impl Place for Repository {
             Deed::Edit => {
                 let text = now().await["body"].as_str().unwrap_or_default().to_owned();
                 self.admin("PATCH", &issue, json!({"title": "Edited", "body": format!("{text}{WORDS}")})).await;
+                self.edits.fetch_add(1, Ordering::Relaxed);
             }
             Deed::DoIt => {
                 let text = now().await["body"].as_str().unwrap_or_default().to_owned();

@@ -1,9 +1,10 @@
 //! Jira Cloud: issues of a project with the issue types, statuses and custom fields of `docs/adapters/jira.md`. The vendor's own
-//! description stands in front of an emulation that keeps state; a Data Center is in `jira_settings.rs`.
+//! description stands in front of an emulation that keeps state; a Data Center is in `jira_data_center.rs`.
 
 use crate::conformance::cases::{Play, UNWRITTEN, ensure, finish, untouched};
 use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
 use crate::conformance::front::{Fault, Front, On};
+use crate::conformance::people::mark_taken;
 use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::{Answer, Gate};
 use crate::systems::http::Http;
@@ -16,6 +17,7 @@ use releaseclosure::providers::Product;
 use releaseclosure::providers::jira::allow_list;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What people write into a description.
@@ -60,6 +62,7 @@ impl Adapter for Work {
             ("the issue itself is archived", |cell| Box::pin(archived(cell))),
             ("no transition leads there", |cell| Box::pin(no_way(cell))),
             ("the mark is not on the transition's screen", |cell| Box::pin(no_screen(cell))),
+            ("the field of our mark holds somebody's words", |cell| Box::pin(mark_taken(cell))),
             ("the looks before the change take too long together", |cell| Box::pin(slow_looks(cell))),
         ]
     }
@@ -92,7 +95,8 @@ impl Running {
         if part.step != Some(Step::AttachEvidence) {
             front = front.without_bodies();
         }
-        Shop { front, people: self.0.people.clone(), part, key, token, user, deployment: "Cloud" }
+        let (people, edits) = (self.0.people.clone(), AtomicUsize::new(0));
+        Shop { front, people, part, key, token, user, deployment: "Cloud", edits }
     }
 }
 
@@ -105,6 +109,8 @@ pub struct Shop {
     pub token: String,
     pub user: String,
     pub deployment: &'static str,
+    /// How often somebody wrote words.
+    pub edits: AtomicUsize,
 }
 
 impl Shop {
@@ -187,8 +193,10 @@ fn their_link() -> Value {
         "object": {"url": "https://wiki.example.com/1", "title": "The wiki", "status": {"resolved": true}}})
 }
 
-fn minutes() -> Value {
-    json!({"id": 6, "self": "http://jira.example.com/6", "object": {"url": "https://wiki.example.com/2", "title": "The minutes"}})
+/// What somebody adds, another one each time.
+fn minutes(number: usize) -> Value {
+    let id = 100 + number;
+    json!({"id": id, "self": format!("http://jira.example.com/{id}"), "object": {"url": format!("https://wiki.example.com/{id}"), "title": "The minutes"}})
 }
 
 #[async_trait]
@@ -242,9 +250,9 @@ impl Place for Shop {
             let ours = history.filter(|change| change["by"] == *self.user && change["to"] == self.status()).count();
             (issue["status"] == self.status(), if mark.starts_with(&format!("{step} key=")) { ours } else { 0 })
         };
-        let edited = issue["summary"] == "Edited";
-        let text = if edited { format!("{KEPT}{WORDS}") } else { KEPT.to_owned() };
-        let theirs = links.contains(&&their_link()) && (!edited || links.contains(&&minutes()));
+        let edits = self.edits.load(Ordering::Relaxed);
+        let text = format!("{KEPT}{}", WORDS.repeat(edits));
+        let theirs = links.contains(&&their_link()) && (0..edits).all(|number| links.contains(&&minutes(number)));
         Truth { done, marks, words: issue["description"] == *text && theirs && issue["labels"] == json!(["theirs"]) }
     }
 
@@ -268,10 +276,18 @@ impl Place for Shop {
             Deed::Own("no screens") => {
                 self.deed("PATCH", &project, json!({"screens": false})).await;
             }
+            Deed::Own("words in the mark's field") => {
+                self.edit(made, json!({"fields": {"customfield_10108": "Kim, on the phone"}})).await;
+            }
+            Deed::Own("the mark's field is emptied") => {
+                self.edit(made, json!({"fields": {"customfield_10108": null}})).await;
+            }
             Deed::Own(other) => panic!("{other} is nothing that anybody does here"),
             Deed::Edit => {
-                self.add_link(made, minutes()).await;
-                self.edit(made, json!({"summary": "Edited", "description": format!("{KEPT}{WORDS}")})).await;
+                let edits = self.edits.fetch_add(1, Ordering::Relaxed);
+                self.add_link(made, minutes(edits)).await;
+                let text = format!("{KEPT}{}", WORDS.repeat(edits + 1));
+                self.edit(made, json!({"summary": "Edited", "description": text})).await;
             }
             Deed::DoIt if self.part.step == Some(Step::AttachEvidence) => {
                 self.add_link(made, self.by_hand(release)).await;

@@ -1,13 +1,10 @@
-//! Jira's own ways: what a setting that does not fit comes to, where values may stand, and the whole suite once more against what a
-//! Data Center does otherwise.
+//! Jira's own ways: what a setting that does not fit comes to, and where values may stand.
 
 use crate::adapters::jira::{Running, Shop};
-use crate::conformance::cases::CASES;
 use crate::conformance::cell::{Cell, Saw, Wrote};
 use crate::conformance::front::On;
 use crate::conformance::subject::{Deed, PARTS, Part, Place, Release, settings};
 use crate::systems::jira::{CLOSER, Jira};
-use futures::StreamExt;
 use releaseclosure::closure::ids::System;
 use releaseclosure::closure::snapshot::{Marking, Observation, Progress, Sighting, Trouble};
 use releaseclosure::providers::{self, Product, Refused};
@@ -16,7 +13,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const REVIEW: Part = PARTS[0];
 const CHECKLIST: Part = PARTS[2];
 const APPROVE: Part = PARTS[3];
 const ATTACH: Part = PARTS[4];
@@ -142,27 +138,6 @@ async fn jira_settings_that_are_none_are_refused_before_anything_is_sent() {
         assert_eq!(providers::connect(&settings).err(), Some(Refused::Token), "{token:?}");
     }
     assert_eq!(shop.front.requests(), 0);
-}
-
-/// All that the table says of the cloud is played with what a Data Center does otherwise: version 2, its search, a bearer token,
-/// texts as typed, a refusal where a token is revoked, and no word of two transitions at once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jira_data_center_passes_the_suite() {
-    let Some(jira) = Jira::data_center().await else { return };
-    let (running, wanted) = (&Running(jira), std::env::var("CONFORMANCE_CASE").ok());
-    let parts = [REVIEW, CHECKLIST, APPROVE, ATTACH, QUEUE];
-    let cases = CASES.iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)));
-    let cells = cases.flat_map(|case| parts.map(|part| (case, part))).enumerate();
-    let played = futures::stream::iter(cells.map(|(number, ((name, play), part))| async move {
-        let shop = Arc::new(Shop { deployment: "DataCenter", ..running.shop(part, number).await });
-        let mut cell = Cell::new(part, shop.clone()).await.expect("a cell");
-        let outcome = play(&mut cell).await.err();
-        let other = shop.not_allowed();
-        assert!(other.is_empty(), "{name}, {}: not on the allow-list: {other:?}", part.title());
-        outcome.map(|why| format!("{}, {name}: {why}", part.title()))
-    }));
-    let failed: Vec<String> = played.buffer_unordered(6).filter_map(async |failed| failed).collect().await;
-    assert!(failed.is_empty(), "{} cells:\n{}", failed.len(), failed.join("\n"));
 }
 
 async fn cell(shop: Shop, part: Part) -> (Arc<Shop>, Cell) {

@@ -6,6 +6,7 @@ use crate::fault_proxy::Answer;
 use crate::systems::s3::{Held, REGION, ROOT, S3};
 use async_trait::async_trait;
 use base64::Engine as _;
+use regex::Regex;
 use releaseclosure::closure::ids::System;
 use releaseclosure::providers::object_store::allow_list;
 use releaseclosure::providers::{Product, Secrets};
@@ -172,11 +173,29 @@ impl Place for Bucket {
     }
 
     fn not_allowed(&self) -> Vec<String> {
-        let methods: Vec<&str> = allow_list().iter().map(|row| row.pair().0).collect();
         let below = format!("/{}/releases/", self.name);
+        let rows = allow_list().iter().map(|row| {
+            let (method, path) = row.pair();
+            let (file, question) = match path {
+                "/{manifest}" => (".+/(manifest\\.json|sign-off\\.txt)", ""),
+                "/{artifact}" => (".+/sign-off\\.txt", ""),
+                other => ("", other.trim_start_matches("/?")),
+            };
+            let path = Regex::new(&format!("^{}{file}$", regex::escape(&below))).expect("a pattern");
+            (method, path, question)
+        });
+        let rows: Vec<(&str, Regex, &str)> = rows.collect();
+        // Who asks is shown in headers, and in the query by nothing but a signature.
         self.front.other_than(|asked| {
-            let path = asked.path.split('?').next().unwrap_or_default();
-            methods.contains(&asked.method.as_str()) && path.starts_with(&below) && asked.body.is_empty()
+            let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+            let asks = |question: &str| {
+                let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+                names.filter(|name| !name.starts_with("X-Amz-")).all(|name| name == question)
+            };
+            asked.body.is_empty()
+                && rows.iter().any(|(method, file, question)| {
+                    *method == asked.method && file.is_match(path) && asks(question)
+                })
         })
     }
 }

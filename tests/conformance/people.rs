@@ -52,6 +52,24 @@ pub async fn edited_at_the_moment(cell: &mut Cell) -> Outcome {
     }
 }
 
+/// What a person wrote where our mark is to stand is not written over, and a person is told; once it is gone the step is done.
+pub async fn mark_taken(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return nothing(UNWRITTEN);
+    }
+    if cell.part.step == Some(Step::AttachEvidence) {
+        return nothing("the mark of a link stands with the link");
+    }
+    cell.person(Deed::Own("words in the mark's field")).await?;
+    let look = cell.must_read().await?;
+    let wrote = cell.write(cell.order(&look)?).await;
+    let truth = cell.truth().await;
+    ensure!(wrote == Wrote::Refused && untouched(&truth) && cell.front().changes() == 0, wrote, truth);
+    cell.person(Deed::Own("the mark's field is emptied")).await?;
+    finish(cell).await?;
+    Ok(Verdict::Passes)
+}
+
 /// Somebody does by hand what the step would do: their deed is not taken for ours.
 pub async fn done_by_hand(cell: &mut Cell) -> Outcome {
     if !cell.writes() {

@@ -1,6 +1,8 @@
 //! Redmine: issues of a project, with the trackers, statuses, custom fields and roles of `docs/adapters/redmine.md`.
 
+use crate::conformance::cases::Play;
 use crate::conformance::front::Front;
+use crate::conformance::people::mark_taken;
 use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::http::Http;
@@ -11,8 +13,9 @@ use releaseclosure::products;
 use releaseclosure::providers::Product;
 use releaseclosure::providers::redmine::allow_list;
 use serde_json::{Value, json};
-use std::time::Duration;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What people write into a description.
 const WORDS: &str = "\r\n\r\nLooked at twice. — Kim <!-- not a mark -->\r\n";
@@ -45,6 +48,9 @@ impl Adapter for Project {
     }
     fn systems(&self) -> &'static [System] {
         &IN_ISSUES
+    }
+    fn own_cases(&self) -> &'static [(&'static str, Play)] {
+        &[("the field of our mark holds somebody's words", |cell| Box::pin(mark_taken(cell)))]
     }
     async fn start(&self) -> Option<Box<dyn Server>> {
         Some(Box::new(Running::start().await?))
@@ -89,7 +95,8 @@ impl Running {
         let own = |status| Answer::status(status).body(r#"{"errors":["injected"]}"#);
         let front = Front::before(&redmine.url()).await.with_errors(own).without_bodies();
         let key = key.as_str().expect("a key").to_owned();
-        Shop { front, admin, made: made.clone(), part, name, project: project["id"].clone(), person, member, key }
+        let (made, project, edits) = (made.clone(), project["id"].clone(), AtomicUsize::new(0));
+        Shop { front, admin, made, part, name, project, person, member, key, edits }
     }
 }
 
@@ -104,6 +111,8 @@ pub struct Shop {
     pub person: Value,
     pub member: Value,
     key: String,
+    /// How often somebody wrote words.
+    edits: AtomicUsize,
 }
 
 impl Shop {
@@ -228,9 +237,9 @@ impl Place for Shop {
         let link = self.part.step == Some(Step::AttachEvidence);
         let description = issue["description"].as_str().unwrap_or_default();
         // All the words of the beginning, and whatever somebody has added to them.
-        let edited = issue["subject"] == "Edited";
-        let words = description == if edited { format!("{KEPT}{WORDS}") } else { KEPT.to_owned() };
-        let lines = if edited { format!("{LINKS}{LINE}") } else { LINKS.to_owned() };
+        let edits = self.edits.load(Ordering::Relaxed);
+        let words = description == format!("{KEPT}{}", WORDS.repeat(edits));
+        let lines = format!("{LINKS}{}", LINE.repeat(edits));
         Truth {
             done: if link { links.contains(&self.line(release)) } else { issue["status"]["id"] == self.status() },
             marks: if link {
@@ -247,11 +256,20 @@ impl Place for Shop {
         let version = format!("/versions/{}.json", made.milestone.as_deref().unwrap_or_default());
         let (person, member) = (format!("/users/{}.json", self.person), format!("/memberships/{}.json", self.member));
         match deed {
+            Deed::Own("words in the mark's field") => {
+                self.edit(made, json!({"custom_fields": field("marker", "Kim, on the phone".to_owned())})).await;
+            }
+            Deed::Own("the mark's field is emptied") => {
+                self.edit(made, json!({"custom_fields": field("marker", String::new())})).await;
+            }
             Deed::Own(other) => panic!("{other} is nothing that anybody does here"),
             Deed::Edit => {
-                let mut edit = json!({"subject": "Edited", "description": format!("{KEPT}{WORDS}"), "notes": "Edited."});
+                // Each time other words than before: the same again would be no change.
+                let edits = self.edits.fetch_add(1, Ordering::Relaxed) + 1;
+                let text = format!("{KEPT}{}", WORDS.repeat(edits));
+                let mut edit = json!({"subject": "Edited", "description": text, "notes": "Edited."});
                 if self.part.step == Some(Step::AttachEvidence) {
-                    edit["custom_fields"] = field("evidence", format!("{LINKS}{LINE}"));
+                    edit["custom_fields"] = field("evidence", format!("{LINKS}{}", LINE.repeat(edits)));
                 }
                 self.edit(made, edit).await;
             }

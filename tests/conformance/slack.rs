@@ -158,8 +158,11 @@ impl Place for Channel {
                 assert_eq!(archived.expect(200)["ok"], true);
                 Ok(())
             }
-            Deed::Revoke | Deed::WithdrawReading | Deed::WithdrawWriting => {
-                Err("the emulation takes no token back; a token that is not known is the case above")
+            Deed::Revoke => {
+                // The emulation takes no token back; this is Slack's word for one that was.
+                let revoked = Answer::status(200).header("content-type", "application/json; charset=utf-8");
+                self.front.always(|_| true, revoked.body(r#"{"ok":false,"error":"token_revoked"}"#));
+                Ok(())
             }
             Deed::Move | Deed::Lock => Err("a channel's id stays, and nobody locks a channel"),
             _ => Err("an intake holds what it was told, and nobody changes that"),

@@ -1,7 +1,9 @@
 //! SQS, as moto plays it, which knows users and works out each signature itself: a queue and a user for each cell.
 
+use crate::conformance::bodies;
 use crate::conformance::front::Front;
 use crate::conformance::subject::{Adapter, Deed, Made, Part, Place, Release, Server, Truth};
+use crate::conformance::table;
 use crate::fault_proxy::Answer;
 use crate::systems::sqs::Sqs;
 use crate::systems::sqs_people::{Admin, Keys, REGION};
@@ -128,11 +130,18 @@ impl Place for Queue {
         Ok(())
     }
     fn not_allowed(&self) -> Vec<String> {
-        let rows = self.front.not_on(allow_list(), "");
-        let actions = ["AmazonSQS.SendMessage", "AmazonSQS.GetQueueAttributes"];
-        let targets = self.front.other_than(|asked| {
-            asked.headers.get("x-amz-target").is_some_and(|target| actions.iter().any(|action| target == action))
+        // A row's action is the first word of what it is for.
+        let rows = allow_list().iter().filter_map(|row| {
+            Some((format!("AmazonSQS.{}", table::action(&row.to_string())?), row.body()))
         });
-        rows.into_iter().chain(targets).collect()
+        let rows: Vec<(String, &str)> = rows.collect();
+        assert_eq!(rows.len(), allow_list().len(), "a row without its action");
+        let targets = self.front.other_than(|asked| {
+            let of = |(action, body): &(String, &str)| {
+                asked.headers.get("x-amz-target").is_some_and(|target| target == action) && bodies::fits(body, &asked.text())
+            };
+            rows.iter().any(of)
+        });
+        self.front.not_on(allow_list(), "").into_iter().chain(targets).collect()
     }
 }

@@ -140,24 +140,87 @@ fn compare(product: &str, section: &str) {
     assert_eq!(kept, section, "UPDATE_CONFORMANCE=1 cargo test --test conformance writes it anew");
 }
 
+/// What stands in no path, subject, action, header or body, whatever the product's protocol calls it: what takes something away,
+/// makes or changes what records are kept in, or changes what a release is to contain.
+const NEVER: [&str; 16] = [
+    "delete",
+    "purge",
+    "remove",
+    "destroy",
+    "rollup",
+    "kv-operation",
+    "stepdown",
+    "restore",
+    "create",
+    "update",
+    "setqueue",
+    "movetask",
+    "addpermission",
+    "moveunfixedissues",
+    "fixversion",
+    "fixed_version",
+];
+
+/// The action that a row names before what it is for, where its protocol has but one path for all of them: `# Action: …`.
+pub fn action(row: &str) -> Option<&str> {
+    let (action, _) = row.lines().next()?.split_once("   # ")?.1.split_once(": ")?;
+    action.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(action)
+}
+
 /// No adapter is able to deploy, to approve what others are to approve, or to delete anything but a queue entry.
 pub fn sends_nothing_forbidden(adapter: &dyn Adapter) -> Vec<String> {
-    let of = |line: &str| line.lines().next().unwrap_or_default().to_ascii_lowercase();
-    let forbidden = |line: &str| {
-        let line = of(line);
-        let mut words = line.split_whitespace();
-        let (role, verb, what) = (words.next(), words.next(), words.next().unwrap_or_default());
-        let other = ["deploy", "approv", "dispatch", "merge", "admin"].iter().any(|word| what.contains(word));
-        let deletes = verb.is_some_and(|verb| verb.starts_with("del")) && role != Some("queue");
-        // A token that is fetched is no record.
-        let signs_in = what.ends_with("/access_tokens");
-        // NATS asks and acknowledges by publishing. An event that was taken is no record either.
-        let takes_events = what.starts_with("$js.api.consumer.") || what.starts_with("$js.ack.");
-        let writes = !signs_in
-            && !takes_events
-            && !matches!(verb, Some("get" | "head"))
-            && matches!(role, Some("governance" | "archive"));
-        other || deletes || writes
-    };
-    adapter.sends().into_iter().filter(|line| forbidden(line)).collect()
+    adapter.sends().into_iter().filter(|row| is_forbidden(row)).collect()
+}
+
+/// Whether a row, as people read it, is able to.
+fn is_forbidden(row: &str) -> bool {
+    let row = row.to_ascii_lowercase();
+    let (line, body) = row.split_once('\n').unwrap_or((&row, ""));
+    let line = line.split("   # ").next().unwrap_or_default();
+    let mut words = line.split_whitespace();
+    let (role, verb, what) = (words.next(), words.next(), words.next().unwrap_or_default());
+    let action = action(&row).unwrap_or_default();
+    let other = ["deploy", "approv", "dispatch", "merge", "admin"]
+        .iter()
+        .any(|word| what.contains(word) || action.contains(word));
+    let never = NEVER.iter().any(|word| what.contains(word) || action.contains(word) || body.contains(word));
+    let deletes = verb.is_some_and(|verb| verb.starts_with("del")) && role != Some("queue");
+    // A token that is fetched is no record.
+    let signs_in = what.ends_with("/access_tokens");
+    // NATS asks and acknowledges by publishing. An event that was taken is no record either.
+    let takes_events = what.starts_with("$js.api.consumer.") || what.starts_with("$js.ack.");
+    let writes = !signs_in
+        && !takes_events
+        && !matches!(verb, Some("get" | "head"))
+        && matches!(role, Some("governance" | "archive"));
+    other || never || deletes || writes
+}
+
+#[test]
+fn what_is_forbidden_is_found_in_every_protocols_words() {
+    for row in [
+        "queue      PUB   $JS.API.STREAM.PURGE.{stream}   # clear it",
+        "queue      PUB   $JS.API.STREAM.MSG.DELETE.{stream}   # clear it",
+        "governance PUB   $JS.API.CONSUMER.DELETE.{stream}.{consumer}   # begin anew",
+        "queue      PUB   {prefix}.{entry}   # clear it\n                 Nats-Rollup: all",
+        "queue      PUB   {prefix}.{entry}   # clear it\n                 KV-Operation: DEL",
+        "intake     POST  /   # DeleteQueue: see that it is there\n                 {\"QueueUrl\":<queue>}",
+        "intake     POST  /   # PurgeQueue: see that it is there\n                 {\"QueueUrl\":<queue>}",
+        "intake     POST  /   # SetQueueAttributes: make it last\n                 {\"QueueUrl\":<queue>}",
+        "tracker    POST  /rest/api/3/version/{id}   # approve it\n                 {\"moveUnfixedIssuesTo\":<version>}",
+        "tracker    PATCH /issues/{id}.json   # approve it\n                 {\"issue\":{\"fixed_version_id\":<version>}}",
+        "tracker    PATCH /issues/{id}.json   # approve it\n                 {\"fields\":{\"fixVersions\":<version>}}",
+        "tracker    DELETE /releases/{id}   # approve it",
+        "tracker    POST  /releases/{id}/deployments   # approve it",
+        "governance PATCH /reviews/{id}   # read it",
+    ] {
+        assert!(is_forbidden(row), "{row}");
+    }
+    for row in [
+        "queue      DEL   /entries/{id}   # clear it",
+        "intake     POST  /   # GetQueueAttributes: see what may be deleted\n                 {\"QueueUrl\":<queue>}",
+        "tracker    PATCH /releases/{id}   # approve it\n                 {\"state\":\"Approved\"}",
+    ] {
+        assert!(!is_forbidden(row), "{row}");
+    }
 }

@@ -291,6 +291,12 @@ pub(in crate::providers) fn marker_in(words: &str, step: Step) -> Option<Marker>
     (named && words.next().is_none()).then_some(Marker { key, uid })
 }
 
+/// Whether our mark may stand in a field of its own that holds this: nothing, or an earlier mark of ours. All else is a person's.
+pub(in crate::providers) fn takes_mark(held: &str) -> bool {
+    let held = held.trim();
+    held.is_empty() || Step::ALL.into_iter().any(|step| marker_in(held, step).is_some())
+}
+
 fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'@' | b':');
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {

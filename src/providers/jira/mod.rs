@@ -199,6 +199,15 @@ impl Records {
             return WriteReply::Conflict;
         }
         let request = match &wanted {
+            // What a person wrote where our mark is to stand is not written over.
+            Wanted::Status(..) if !form::takes_mark(&before.mark) => {
+                tracing::warn!(
+                    record = id,
+                    "the field that `jira.fields.marker` names holds somebody's words: empty it there, or name another field; \
+                     nothing was sent"
+                );
+                return WriteReply::Refused;
+            }
             Wanted::Status(status, ways) => match self.way(&open, status) {
                 Some(way) => self.transit(order, ways, way),
                 // The workflow has none from here, or none for the token's user, or none with the field of our mark.

@@ -34,6 +34,8 @@ pub(super) struct Seen<R> {
     pub(super) revision: Revision,
     /// Its remote links, where they are a part of it.
     pub(super) links: Vec<RemoteLink>,
+    /// What the field of our mark holds, where there is one.
+    pub(super) mark: String,
 }
 
 /// Why there is no record.
@@ -142,15 +144,16 @@ impl Sources {
 
     /// The record that an issue is, with its remote links where they are a part of it.
     async fn seen<R: Record>(&self, entered: &mut Entered<'_>, issue: Issue) -> Result<Seen<R>, Missed> {
+        let mark = issue.whole(self.jira.fields.marker.as_deref()).unwrap_or_default();
         let Some(row) = R::ROWS.links else {
             let record = R::of(&issue, &[], &self.jira);
-            return Ok(Seen { record, revision: issue.revision, links: Vec::new() });
+            return Ok(Seen { record, revision: issue.revision, links: Vec::new(), mark });
         };
         let request = self.request(row, &[("id", Fill::Text(&issue.key))]).ok_or(Trouble::NotUnderstood)?;
         match self.reader.get(entered, request, |reply| wire::links(&reply.body).ok()).await {
             Came::Success(links) => {
                 let revision = wire::with_links(&issue.revision, &links);
-                Ok(Seen { record: R::of(&issue, &links, &self.jira), revision, links })
+                Ok(Seen { record: R::of(&issue, &links, &self.jira), revision, links, mark })
             }
             // The issue was there a moment ago.
             other => Err(Missed::Unreachable(trouble(other))),

@@ -61,11 +61,11 @@ table! {
     HANDOFF: Intake Get "$JS.API.STREAM.MSG.GET.{stream}" &[], r#"{"last_by_subj":"<prefix>.<digest>"}"#, "ask for it";
     ANNOUNCE: Intake Post "{prefix}.{digest}"
         &[("Nats-Expected-Last-Subject-Sequence", "0"), ("Nats-Expected-Stream", "{stream}"), ("Nats-Msg-Id", "{key}")],
-        r#"{"releaseId":…,"reviewVersion":…,"service":…,"closureKey":…,"coordinator":…,"links":[…]}"#,
-        "announce the handoff";
+        r#"{"releaseId":<releaseId>,"reviewVersion":<reviewVersion>,"service":<service>,"closureKey":<closureKey>,"coordinator":<coordinator>,"links":[<links>]}"#,
+        "announce the handoff; where no coordinator is named, without the coordinator";
     HALT: Intake Post "{prefix}.{digest}"
         &[("Nats-Expected-Last-Subject-Sequence", "0"), ("Nats-Expected-Stream", "{stream}"), ("Nats-Msg-Id", "{key}")],
-        r#"{"haltId":…,"closureKey":…,"packet":…,"namespace":…,"coordinator":…,"cause":…,"link":…}"#,
+        r#"{"haltId":<haltId>,"closureKey":<closureKey>,"packet":<packet>,"namespace":<namespace>,"coordinator":<coordinator?>,"cause":<cause>,"link":<link?>}"#,
         "tell of a halt";
 }
 
@@ -108,6 +108,12 @@ impl Row {
     /// The names of the headers.
     pub fn headers(&self) -> impl Iterator<Item = &'static str> {
         self.headers.iter().map(|(name, _)| *name)
+    }
+
+    /// What the body holds; a template but for an entry, and for an acknowledgement.
+    #[must_use]
+    pub fn body(&self) -> &'static str {
+        self.body
     }
 
     /// Fills the row's holes. `record` tells records apart for the circuit breaker.

@@ -7,6 +7,9 @@
 //! **What a 2xx says:** nothing. Redmine leaves out of a change what a workflow, a permission or a field's place does not
 //! let the user do, and says 204. So the issue is read again after each change, and what that shows is the reply.
 //!
+//! An evidence link is added to a field that is written as a whole. What somebody adds in between is what the issue's history says
+//! that ours replaced, and is put back at once by a second change.
+//!
 //! **What a write costs:** two reads more than the contract's budget, within the one timeout.
 
 mod probe;
@@ -145,9 +148,8 @@ impl Tracker for Records {
 
     async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord> {
         match order.step() {
-            Step::ApproveTracker | Step::AttachEvidence => {
-                self.write(&rows::OF_RELEASES, &order, permit, records::tracker).await
-            }
+            Step::ApproveTracker => self.write(&rows::OF_RELEASES, &order, permit, records::tracker).await,
+            Step::AttachEvidence => self.write(&rows::OF_EVIDENCE, &order, permit, records::tracker).await,
             _ => WriteReply::Refused,
         }
     }
@@ -199,6 +201,15 @@ fn trouble<T>(came: Came<T>) -> Unreachable {
         Came::Failure(failure) => failure.why,
         Came::Success(_) | Came::Problem(_) => Trouble::NotUnderstood.into(),
     }
+}
+
+/// What a person wrote where our mark is to stand is not written over.
+fn taken<R>(record: &str) -> WriteReply<R> {
+    tracing::warn!(
+        record,
+        "the field that `redmine.fields.marker` names holds somebody's words: empty it there, or name another field; nothing was sent"
+    );
+    WriteReply::Refused
 }
 
 /// A number that an issue may have.
@@ -350,12 +361,13 @@ impl Records {
         if order.revision() != Some(&before.revision) {
             return WriteReply::Conflict;
         }
-        let request = match records::edit(&before, redmine, order) {
-            Ok(edit) => self.change(order, &edit),
+        let edit = match records::edit(&before, redmine, order) {
+            Ok(edit) => edit,
             Err(Barred::NotOurs) => return WriteReply::Refused,
             Err(Barred::Forbidden) => return nothing(),
+            Err(Barred::Taken) => return taken(id),
         };
-        let Some(request) = request else { return WriteReply::Refused };
+        let Some(request) = self.change(order, &edit) else { return WriteReply::Refused };
         let understand = |reply: Success| (reply.status == 204).then_some(());
         let (came, mut turn) = turn.change(request, understand).await;
         match came {
@@ -363,7 +375,17 @@ impl Records {
             Came::Problem(status) => return Came::<(R, Revision)>::Problem(status).write_reply(),
             Came::Failure(failure) => return Came::<(R, Revision)>::Failure(failure).write_reply(),
         }
-        match turn.get(after, |reply| wire::issue(&reply.body).ok()).await {
+        let mut seen = turn.get(after.clone(), |reply| wire::issue(&reply.body).ok()).await;
+        // The link is there. What somebody wrote in the moment before it is put back, with the link below.
+        if let Came::Success(issue) = &seen
+            && let Some(mended) = edit.mended(issue)
+        {
+            let Some(request) = self.change(order, &mended) else { return WriteReply::Refused };
+            let (came, mut turn) = turn.mend(request, understand).await;
+            let Came::Success(()) = came else { return WriteReply::Unknown(trouble(came)) };
+            seen = turn.get(after, |reply| wire::issue(&reply.body).ok()).await;
+        }
+        match seen {
             // It is what it was: the yes was none. Redmine takes down a time of change even then.
             Came::Success(issue) if issue.content == before.content => nothing(),
             Came::Success(issue) => WriteReply::Answered(view(&issue, redmine), issue.revision),
@@ -386,8 +408,9 @@ impl Records {
                 let more = [("field", Fill::Number((*field).into())), ("mark", Fill::Text(mark))];
                 marked.request(&[id, ("status", Fill::Number(*status)), more[0], more[1]])
             }
-            Edit::Links(field, links) => {
-                marked.request(&[id, ("field", Fill::Number((*field).into())), ("links", Fill::Text(links))])
+            Edit::Link { field, held, line } => {
+                let links = records::below(held, line);
+                marked.request(&[id, ("field", Fill::Number((*field).into())), ("links", Fill::Text(&links))])
             }
         }
     }

@@ -93,8 +93,27 @@ fn links(field: &str) -> Vec<EvidenceLink> {
 pub(super) enum Edit {
     /// Another status, and our mark in its field where there is one.
     Status(u64, Option<(u32, String)>),
-    /// Another value of the field of evidence links.
-    Links(u32, String),
+    /// One line more in the field of evidence links, below what it holds.
+    Link { field: u32, held: String, line: String },
+}
+
+impl Edit {
+    /// The same below what somebody wrote into the field between the look and the change, and the change replaced; none where it
+    /// replaced what was seen.
+    pub(super) fn mended(&self, after: &Issue) -> Option<Edit> {
+        let Edit::Link { field, held, line } = self else { return None };
+        let theirs = after.replaced(*field, &below(held, line)).filter(|theirs| theirs != held)?;
+        Some(Edit::Link { field: *field, held: theirs.to_owned(), line: line.clone() })
+    }
+}
+
+/// A text with one line more, unless it has that line.
+pub(super) fn below(held: &str, line: &str) -> String {
+    if held.contains(line) {
+        return held.to_owned();
+    }
+    let gap = if held.is_empty() || held.ends_with('\n') { "" } else { "\n" };
+    format!("{held}{gap}{line}")
 }
 
 /// Why nothing is sent.
@@ -105,6 +124,8 @@ pub(super) enum Barred {
     /// The workflow, a permission or a field's place does not let the key's user do it. The product would say 204, and leave
     /// out what it does not like.
     Forbidden,
+    /// The field of our mark holds what is no mark of ours: it is a person's, and not written over.
+    Taken,
 }
 
 /// The change that an order asks for, made from the issue as it is right now.
@@ -120,20 +141,64 @@ pub(super) fn edit(issue: &Issue, redmine: &Redmine, order: &Verified) -> Result
         Change::Approve { state } if *state == *statuses.approved => &statuses.approved,
         Change::Attach { others: _, bundle, digest, url } => {
             let marker = order.marker();
-            let link = Link { bundle, digest, url, marker: &marker }.line();
+            let line = Link { bundle, digest, url, marker: &marker }.line();
             let field = redmine.fields.evidence.ok_or(Barred::Forbidden)?;
-            let before = issue.whole(Some(field)).ok_or(Barred::Forbidden)?;
-            let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-            return Ok(Edit::Links(field, format!("{before}{gap}{link}")));
+            let held = issue.whole(Some(field)).ok_or(Barred::Forbidden)?.to_owned();
+            return Ok(Edit::Link { field, held, line });
         }
         Change::Approve { .. } | Change::Announce(_) => return Err(Barred::NotOurs),
     };
     let status = issue.allowed.iter().find(|status| status.name == *wanted).ok_or(Barred::Forbidden)?;
     let mark = match redmine.fields.marker {
         None => None,
-        // A field that the issue does not show is not written either, and nobody would say so.
-        Some(field) if issue.whole(Some(field)).is_none() => return Err(Barred::Forbidden),
-        Some(field) => Some((field, form::mark(order.step(), &order.marker()))),
+        Some(field) => match issue.whole(Some(field)) {
+            // A field that the issue does not show is not written either, and nobody would say so.
+            None => return Err(Barred::Forbidden),
+            Some(held) if !form::takes_mark(held) => return Err(Barred::Taken),
+            Some(_) => Some((field, form::mark(order.step(), &order.marker()))),
+        },
     };
     Ok(Edit::Status(status.id, mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::redmine::wire;
+
+    /// An issue whose history is of field 13: what it held, and what since.
+    fn with_history(changes: &[(&str, &str)]) -> Issue {
+        let of = |(old, new): &(&str, &str)| {
+            let note = serde_json::json!({"details": [{"property": "attr", "name": "13", "old_value": "a", "new_value": new}]});
+            let field =
+                serde_json::json!({"details": [{"property": "cf", "name": "13", "old_value": old, "new_value": new}]});
+            [note, field]
+        };
+        let journals: Vec<_> = changes.iter().flat_map(of).collect();
+        let issue = serde_json::json!({"issue": {"id": 7, "project": {"id": 1}, "tracker": {"id": 6}, "subject": "Release",
+            "status": {"id": 1, "name": "New", "is_closed": false}, "updated_on": "2026-11-22T23:23:13Z", "journals": journals}});
+        wire::issue(issue.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_a_link_replaced_is_put_back_and_nothing_else_is() {
+        let link = |held: &str| Edit::Link { field: 13, held: held.to_owned(), line: "- ours".to_owned() };
+        let mended = |changes: &[(&str, &str)]| link("theirs").mended(&with_history(changes));
+        let ours = "theirs\n- ours";
+        assert_eq!(mended(&[]), None, "no history is to be seen");
+        assert_eq!(mended(&[("", "theirs"), ("theirs", ours)]), None, "it was as it was seen");
+        assert_eq!(mended(&[("theirs", "theirs\nmore"), ("theirs\nmore", ours)]), Some(link("theirs\nmore")));
+        assert_eq!(mended(&[("theirs", ""), ("", ours)]), Some(link("")), "what somebody took away stays away");
+        // What came after ours was written by somebody who saw it, and an earlier change to the same is not the one.
+        assert_eq!(mended(&[("theirs", ours), (ours, "theirs\n- ours\nmore")]), None);
+        assert_eq!(mended(&[("x", ours), (ours, "theirs"), ("theirs", ours)]), None);
+        assert_eq!(Edit::Status(5, None).mended(&with_history(&[("x", ours)])), None);
+    }
+
+    #[test]
+    fn a_line_is_added_once() {
+        for (held, whole) in [("", "b"), ("a", "a\nb"), ("a\r\n", "a\r\nb"), ("a\nb\nc", "a\nb\nc")] {
+            assert_eq!(below(held, "b"), whole, "{held:?}");
+        }
+    }
 }

@@ -55,7 +55,9 @@ table! {
         r#"{"issue":{"status_id":<status>,"custom_fields":[{"id":<field>,"value":<mark>}]}}"#, "set it to approved, and leave our mark";
     APPROVE_RELEASE_UNMARKED: Tracker Patch "/issues/{id}.json" r#"{"issue":{"status_id":<status>}}"#, "set it to approved";
     ATTACH_EVIDENCE: Tracker Patch "/issues/{id}.json"
-        r#"{"issue":{"custom_fields":[{"id":<field>,"value":<links>}]}}"#, "add the evidence link, with our mark, below the others";
+        r#"{"issue":{"custom_fields":[{"id":<field>,"value":<links>}]}}"#, "add the evidence link, with our mark, below the others; once more below what somebody wrote in that moment";
+    EVIDENCE_NOW: Tracker Get "/issues/{id}.json?include=journals" "",
+        "look at it right before and after a link is added, and see in its history what that replaced";
     QUEUE_ENTRY: Queue Get BY_ID "", "read it";
     QUEUE_ENTRY_NOW: Queue Get "/issues/{id}.json?include=allowed_statuses" "", "look at it right before and after its change";
     QUEUE_ENTRIES: Queue Get BY_FIELD "", "find it";
@@ -80,4 +82,6 @@ pub(super) struct Rows {
 pub(super) static OF_REVIEWS: Rows = Rows { by_id: &REVIEW, by_field: &FILTERED, now: &REVIEW_THERE };
 pub(super) static OF_CHECKLISTS: Rows = Rows { by_id: &CHECKLIST, by_field: &CHECKLISTS, now: &CHECKLIST_NOW };
 pub(super) static OF_RELEASES: Rows = Rows { by_id: &RELEASE, by_field: &RELEASES, now: &RELEASE_NOW };
+/// Of the evidence links alone: the history of an issue is long.
+pub(super) static OF_EVIDENCE: Rows = Rows { by_id: &RELEASE, by_field: &RELEASES, now: &EVIDENCE_NOW };
 pub(super) static OF_QUEUE: Rows = Rows { by_id: &QUEUE_ENTRY, by_field: &QUEUE_ENTRIES, now: &QUEUE_ENTRY_NOW };

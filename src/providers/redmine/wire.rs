@@ -33,6 +33,24 @@ struct Field {
     value: serde_json::Value,
 }
 
+/// An entry of an issue's history.
+#[derive(Deserialize)]
+struct Journal {
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    property: String,
+    /// Of a custom field its id.
+    name: String,
+    #[serde(default)]
+    old_value: serde_json::Value,
+    #[serde(default)]
+    new_value: serde_json::Value,
+}
+
 #[derive(Deserialize)]
 struct IssueWire {
     id: u64,
@@ -49,6 +67,8 @@ struct IssueWire {
     updated_on: String,
     #[serde(default)]
     allowed_statuses: Vec<Status>,
+    #[serde(default)]
+    journals: Vec<Journal>,
 }
 
 /// An issue.
@@ -64,6 +84,8 @@ pub(super) struct Issue {
     fields: Vec<(u32, String)>,
     /// Where the key's user may set it to; only right before a change.
     pub(super) allowed: Vec<Status>,
+    /// What was changed in custom fields, oldest first: the field, what it held before, and what since.
+    history: Vec<(u32, String, String)>,
     /// Of everything that is compared, and of the time of its last change. Redmine has a version of its own for this
     /// (`lock_version`) and tells nobody what it is.
     pub(super) revision: Revision,
@@ -81,6 +103,23 @@ impl Issue {
     pub(super) fn value(&self, field: Option<u32>) -> String {
         cut(self.whole(field).unwrap_or_default().trim()).to_owned()
     }
+
+    /// What a field held at the very moment in which it was last set to this, to the letter: Redmine writes its history from what it
+    /// has under its own lock. None where the history has no such change.
+    pub(super) fn replaced(&self, field: u32, by: &str) -> Option<&str> {
+        let set = self.history.iter().rfind(|(of, _, new)| *of == field && new == by)?;
+        Some(&set.1)
+    }
+}
+
+fn history(journals: Vec<Journal>) -> Vec<(u32, String, String)> {
+    let details = journals.into_iter().flat_map(|journal| journal.details);
+    let fields = details.filter(|detail| detail.property == "cf");
+    fields
+        .filter_map(|Detail { name, old_value, new_value, .. }| {
+            Some((name.parse().ok()?, text(old_value), text(new_value)))
+        })
+        .collect()
 }
 
 fn understood(wire: IssueWire) -> Option<Issue> {
@@ -99,8 +138,8 @@ fn understood(wire: IssueWire) -> Option<Issue> {
     let all = serde_json::to_vec(&(project.id, &tracker.name, status.id, &status.name, at, &fields)).ok()?;
     let content = hex::encode(&Sha256::digest(all)[..12]);
     let revision = Revision(format!("{}-{content}", cut(&wire.updated_on)));
-    let (tracker, allowed) = (tracker.name, wire.allowed_statuses);
-    Some(Issue { id, tracker, status, milestone, subject, description, fields, allowed, revision, content })
+    let (tracker, allowed, history) = (tracker.name, wire.allowed_statuses, history(wire.journals));
+    Some(Issue { id, tracker, status, milestone, subject, description, fields, allowed, history, revision, content })
 }
 
 /// A value as one text: fields of several values are no place for what is compared, and show them all.

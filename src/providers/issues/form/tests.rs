@@ -55,6 +55,18 @@ fn a_mark_replaces_an_earlier_one_of_its_step_and_no_other() {
 }
 
 #[test]
+fn a_field_of_its_own_takes_our_mark_where_nobody_has_written_in_it() {
+    for step in Step::ALL {
+        assert!(takes_mark(&format!(" {}\r\n", mark(step, &marker()))), "an earlier mark of ours");
+    }
+    assert!(takes_mark("") && takes_mark(" \r\n"));
+    let ours = mark(Step::CloseChecklist, &marker());
+    for theirs in ["Kim, on the phone", "CloseChecklist", &format!("{ours} and Kim"), &format!("Kim: {ours}")] {
+        assert!(!takes_mark(theirs), "{theirs}");
+    }
+}
+
+#[test]
 fn peoples_links_are_read_as_they_write_them() {
     let text = "### Evidence\n\nSee:\n\n- [b/1](https://a/1) `sha256:11`\n* [b/2](<https://a/2>) sha256:22\n- [no digest](https://a/3)\n- plain\n";
     let mut form = Form::new(text.into());

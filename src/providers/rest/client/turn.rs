@@ -44,7 +44,7 @@ impl<'a> Turn<'a> {
         &mut self.entered
     }
 
-    /// The change: there is one. `understand` gets a reply with a 2xx status.
+    /// The change: there is one, but for what [`After::mend`] is for. `understand` gets a reply with a 2xx status.
     pub(in crate::providers) async fn change<T>(
         self,
         request: Request,
@@ -72,6 +72,15 @@ impl<'a> After<'a> {
     /// The place and the deadline, likewise.
     pub(in crate::providers) fn place(&mut self) -> &mut Entered<'a> {
         self.0.place()
+    }
+
+    /// The change once more, where the look after it shows that it has to be mended: still within the one timeout.
+    pub(in crate::providers) async fn mend<T>(
+        self,
+        request: Request,
+        understand: impl FnOnce(Success) -> Option<T>,
+    ) -> (Came<T>, After<'a>) {
+        self.0.change(request, understand).await
     }
 
     /// A look after the change.
