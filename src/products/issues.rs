@@ -3,6 +3,7 @@
 //! An issue has no field for a release id. Teams let people fill in an issue form, and what a form leaves behind is a text of
 //! headings with a value below each. The defaults are the headings of the forms that the documentation ships.
 
+use crate::closure::ids::System;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +52,7 @@ headings! {
     evidence: "Evidence",
 }
 
-/// The labels by which issues are found that the closure does not name by number.
+/// The labels that make an issue a record of a role, whether the closure names it by number or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Labels {
@@ -64,6 +65,19 @@ pub struct Labels {
     /// On entries of the review queue.
     #[schemars(length(min = 1, max = 50), regex(pattern = LABEL_PATTERN))]
     pub queue: String,
+}
+
+impl Labels {
+    /// The label of a role's records; none of a review's, which is always named.
+    #[must_use]
+    pub fn of(&self, system: System) -> Option<&str> {
+        match system {
+            System::Checklist => Some(&self.checklist),
+            System::Tracker => Some(&self.tracker),
+            System::Queue => Some(&self.queue),
+            System::Governance | System::Archive | System::Intake => None,
+        }
+    }
 }
 
 impl Default for Labels {

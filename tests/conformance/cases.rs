@@ -162,7 +162,9 @@ async fn at_once(cell: &mut Cell) -> Outcome {
         // Who comes first decides whether the other one still sees it.
         ensure!(truth.done && truth.words && (1..=2).contains(&truth.marks), wrote, truth);
         ensure!(cell.concurrency() == Some(Concurrency::ReadVerifyWrite), cell.concurrency());
-        return cannot("it takes no precondition, so that both may be done; the status says Some(ReadVerifyWrite)");
+        return cannot(
+            "it takes no precondition, so that both may be done; the status says `concurrency: ReadVerifyWrite`",
+        );
     }
     ensure!(done_once(&truth), wrote, truth);
     if cell.concurrency() == Some(Concurrency::CompareAndSwap) {

@@ -242,6 +242,13 @@ impl Front {
         }
     }
 
+    /// From now on every reply's body is changed so, until [`Front::heal`].
+    pub fn rewrite(&self, change: impl Fn(String) -> String + Send + Sync + 'static) {
+        if let Some(proxy) = self.http() {
+            proxy.on(When::any(), Then::change(change));
+        }
+    }
+
     /// What was answered until now is what [`Fault::Stale`] answers, whatever is answered meanwhile.
     pub fn keep_what_was_said(&self) {
         if let Some(proxy) = self.http() {

@@ -1,22 +1,25 @@
 //! Gitea: issues of a repository, made as its issue forms make them.
 
 use super::gitea_forms::Browser;
-use crate::conformance::cases::{Play, ensure, finish, untouched};
+use crate::conformance::cases::{Play, UNWRITTEN, ensure, finish, nothing, untouched};
 use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
 use crate::conformance::front::{Front, On};
+use crate::conformance::people::another_role;
 use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::systems::gitea::{ADMIN, Gitea, PASSWORD};
 use crate::systems::http::Http;
 use async_trait::async_trait;
 use base64::Engine as _;
 use releaseclosure::closure::ids::{Step, System};
+use releaseclosure::closure::snapshot::Trouble;
 use releaseclosure::products;
 use releaseclosure::providers::Product;
 use releaseclosure::providers::gitea::allow_list;
 use releaseclosure::roles::Probe;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What people write into a text.
 const WORDS: &str = "\r\n\r\nLooked at twice. — Kim <!-- not a mark -->\r\n";
@@ -48,6 +51,9 @@ impl Adapter for Issues {
             ("an open issue forbids to close it", |cell| Box::pin(dependency(cell))),
             ("issues are turned off", |cell| Box::pin(no_issues(cell))),
             ("the label is no longer there", |cell| Box::pin(no_label(cell))),
+            ("it has the label of another role", |cell| Box::pin(another_role(cell))),
+            ("the server has no content_version", |cell| Box::pin(no_version(cell))),
+            ("a token without the scope to write", |cell| Box::pin(no_scope(cell))),
             ("an issue is made between two pages", |cell| Box::pin(between_pages(cell))),
             ("a value stands there twice", |cell| Box::pin(twice(cell))),
             ("the text has Windows' line ends", |cell| Box::pin(line_ends(cell))),
@@ -71,7 +77,7 @@ impl Running {
         let token = gitea.person(&person, &scopes).await;
         let front = Front::before(&gitea.url()).await;
         let (admin, path, kept) = (gitea.admin.clone(), repository.path, KEPT);
-        let edits = AtomicUsize::new(0);
+        let (token, edits) = (Mutex::new(token), AtomicUsize::new(0));
         let place = Repository { front, admin, path, name, person, token, part, forms: None, kept, edits };
         // Private first: readers of a public repository that is made private are not let in any more.
         place.admin("PATCH", "", json!({"private": true})).await;
@@ -97,7 +103,7 @@ pub struct Repository {
     /// Its name.
     pub name: String,
     person: String,
-    token: String,
+    token: Mutex<String>,
     /// What it is for.
     pub part: Part,
     /// The browser in which forms are filled in, where they are.
@@ -115,6 +121,13 @@ impl Repository {
         let reply = self.admin.json(method, path.trim_end_matches('/'), &body).await;
         assert!((200..300).contains(&reply.status), "{method} {below}: {} {}", reply.status, reply.text);
         reply.json()
+    }
+
+    /// The person, who logs in, and where their tokens are.
+    fn logged_in(&self) -> (Http, String) {
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{PASSWORD}", self.person));
+        let person = self.admin.with("authorization", &format!("Basic {login}"));
+        (person, format!("/api/v1/users/{}/tokens", self.person))
     }
 
     fn label(&self) -> &'static str {
@@ -168,7 +181,7 @@ impl Place for Repository {
         Product::Gitea(Box::new(gitea))
     }
     fn token(&self) -> String {
-        self.token.clone()
+        self.token.lock().expect("whole").clone()
     }
 
     fn words(&self) -> (&'static str, &'static str) {
@@ -262,6 +275,16 @@ impl Place for Repository {
                 let labels = self.admin("GET", "labels", Value::Null).await;
                 self.admin("DELETE", &format!("labels/{}", labels[0]["id"]), Value::Null).await;
             }
+            Deed::Own("another role's label") => {
+                let other = self.admin("POST", "labels", json!({"name": "another", "color": "#00aabb"})).await;
+                self.admin("PUT", &format!("{issue}/labels"), json!({"labels": [other["id"]]})).await;
+            }
+            Deed::Own("a token that only reads") => {
+                let (person, tokens) = self.logged_in();
+                let token = json!({"name": "reads", "scopes": ["read:issue", "read:repository"]});
+                let made = person.json("POST", &tokens, &token).await.expect(201);
+                *self.token.lock().expect("whole") = made["sha1"].as_str().expect("a token").to_owned();
+            }
             Deed::Own("another release below the first") => {
                 let text = now().await["body"].as_str().unwrap_or_default().to_owned();
                 self.admin("PATCH", &issue, json!({"body": format!("{text}\n### Release\n\nr-other\n")})).await;
@@ -291,9 +314,7 @@ impl Place for Repository {
                 self.admin("DELETE", &format!("collaborators/{}", self.person), Value::Null).await;
             }
             Deed::Revoke => {
-                let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{PASSWORD}", self.person));
-                let person = self.admin.with("authorization", &format!("Basic {login}"));
-                let tokens = format!("/api/v1/users/{}/tokens", self.person);
+                let (person, tokens) = self.logged_in();
                 let id = person.get(&tokens).await.expect(200)[0]["id"].to_string();
                 person.send("DELETE", &format!("{tokens}/{id}"), "").await.expect(204);
             }
@@ -346,6 +367,32 @@ async fn no_label(cell: &mut Cell) -> Outcome {
     Ok(Verdict::Passes)
 }
 
+/// As a Gitea before 1.26 answers, and a Forgejo that does not have it.
+async fn no_version(cell: &mut Cell) -> Outcome {
+    cell.front().rewrite(|body| body.replace("\"content_version\":", "\"no_such_thing\":"));
+    let (read, probe) = (cell.read().await, cell.probe().await);
+    ensure!(matches!(read, Saw::Unreachable(_)), read);
+    ensure!(matches!(probe, Probe::Unfit { setting: "gitea.endpoint", .. }), probe);
+    Ok(Verdict::Passes)
+}
+
+/// Gitea tells nobody what a token's scopes are; it is the first change that shows it.
+async fn no_scope(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return nothing(UNWRITTEN);
+    }
+    let look = cell.must_read().await?;
+    cell.person(Deed::Own("a token that only reads")).await?;
+    cell.again(&cell.place.token(), Duration::from_secs(60))?;
+    let probe = cell.probe().await;
+    ensure!(probe == Probe::Ready, probe);
+    let (wrote, probe) = (cell.write(cell.order(&look)?).await, cell.probe().await);
+    let truth = cell.truth().await;
+    ensure!(matches!(&wrote, Wrote::NotApplied(why) if why.trouble == Trouble::Forbidden) && untouched(&truth), wrote, truth);
+    ensure!(matches!(probe, Probe::Unfit { setting: "gitea.tokenSecretRef", .. }), probe);
+    Ok(Verdict::Passes)
+}
+
 /// The issue that was the last of the first page is the first of the second one, too.
 async fn between_pages(cell: &mut Cell) -> Outcome {
     if !cell.writes() {
@@ -392,7 +439,7 @@ async fn costs(cell: &mut Cell) -> Outcome {
     cell.look(Some("999999")).await;
     ensure!(cost(cell) == 2, "a read of none");
     cell.probe().await;
-    ensure!(cost(cell) == if cell.writes() { 2 } else { 1 }, "a probe");
+    ensure!(cost(cell) == if cell.writes() { 3 } else { 2 }, "a probe");
     if cell.writes() {
         cell.find().await;
         ensure!(cost(cell) == 2, "a look-up with one page");

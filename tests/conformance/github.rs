@@ -2,8 +2,9 @@
 //! keeps state; what the emulation cannot do, and the fault proxy plays here, is said in `tests/systems/github/README.md`.
 
 use crate::conformance::cases::{Play, ensure, untouched};
-use crate::conformance::cell::{Cell, Outcome, Verdict, Wrote};
+use crate::conformance::cell::{Cell, Outcome, Saw, Verdict, Wrote};
 use crate::conformance::front::Front;
+use crate::conformance::people::another_role;
 use crate::conformance::subject::{Adapter, Deed, IN_ISSUES, Made, Part, Place, Release, Server, Truth};
 use crate::fault_proxy::Answer;
 use crate::systems::github::{APP, GitHub, OWNER, OWNER_TOKEN, VISITOR_TOKEN};
@@ -49,6 +50,7 @@ impl Adapter for Hub {
             ("somebody else copies our mark", |cell| Box::pin(copied(cell))),
             ("closed, and not as done", |cell| Box::pin(not_planned(cell))),
             ("more comments than a page has", |cell| Box::pin(many_comments(cell))),
+            ("it has the label of another role", |cell| Box::pin(another_role(cell))),
             ("issues are turned off", |cell| Box::pin(no_issues(cell))),
         ]
     }
@@ -64,6 +66,10 @@ impl Server for Running {
     async fn place(&self, part: Part, number: usize) -> Arc<dyn Place> {
         let (github, name) = (&self.0, format!("shop-{number}"));
         github.admin.post("/user/repos", &json!({"name": name, "auto_init": true})).await.expect(201);
+        for label in ["readiness-checklist", "release", "review-queue", "In-Review", "approved", "rejected"] {
+            let label = json!({"name": label, "color": "00aabb"});
+            github.admin.post(&format!("/repos/{OWNER}/{name}/labels"), &label).await.expect(201);
+        }
         let (front, revoked) = (Front::before(&github.url()).await, Arc::new(AtomicBool::new(false)));
         // The emulation lets anybody in.
         let gone = revoked.clone();
@@ -262,6 +268,10 @@ impl Place for Repository {
             Deed::Own("not planned") => {
                 self.somebody("PATCH", &issue, json!({"state": "closed", "state_reason": "not_planned"})).await;
             }
+            Deed::Own("another role's label") => {
+                let label = self.labels()[0].as_str().unwrap_or_default().to_owned();
+                self.somebody("DELETE", &format!("{issue}/labels/{label}"), Value::Null).await;
+            }
             Deed::Own("a hundred words") => {
                 for number in 0..100 {
                     self.somebody("POST", &format!("{issue}/comments"), json!({"body": format!("word {number}")})).await;
@@ -272,7 +282,11 @@ impl Place for Repository {
             }
             Deed::Own("the App") => self.app.store(true, Ordering::Relaxed),
             Deed::Own(other) => panic!("{other} is nothing that anybody does here"),
-            Deed::Remove => return Err("the emulation removes no issue; the adapter's own tests say it as GitHub does"),
+            // The emulation removes no issue. This is what GitHub says of one that was.
+            Deed::Remove => {
+                let (path, gone) = (self.path(&issue), Answer::status(410).body(r#"{"message":"This issue was deleted"}"#));
+                self.front.always(move |asked| asked.path == path, gone);
+            }
             Deed::Move => return Err("the emulation leads nobody on; the proxy does"),
             Deed::WithdrawWriting | Deed::WithdrawReading => return Err("the emulation lets anybody in; the proxy does not"),
         }
@@ -286,10 +300,6 @@ impl Place for Repository {
 
 /// The same with tokens that are fetched. The emulation does not say which App wrote a comment, so that marks are not looked at.
 async fn as_an_app(cell: &mut Cell) -> Outcome {
-    if cell.part.step == Some(Step::AttachEvidence) {
-        let why = "the emulation's App has an address that the description takes for none; the adapter's own tests comment as one";
-        return Ok(Verdict::NoSuchThing(why.to_owned()));
-    }
     cell.person(Deed::Own("the App")).await?;
     cell.again(&cell.place.token(), Duration::from_secs(60))?;
     let probe = cell.probe().await;
@@ -348,7 +358,7 @@ async fn no_issues(cell: &mut Cell) -> Outcome {
     cell.person(Deed::Own("no issues")).await?;
     let (read, probe) = (cell.read().await, cell.probe().await);
     let forbidden = releaseclosure::closure::snapshot::Trouble::Forbidden;
-    let told = matches!(&read, crate::conformance::cell::Saw::Unreachable(why) if why.trouble == forbidden);
+    let told = matches!(&read, Saw::Unreachable(why) if why.trouble == forbidden);
     ensure!(told, read);
     ensure!(matches!(probe, Probe::Unfit { setting: "github.repository", .. }), probe);
     ensure!(untouched(&truth), truth);

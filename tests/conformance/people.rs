@@ -116,7 +116,10 @@ fn unguarded(cell: &Cell, guarded: bool, fields: &[&str], wrote: Wrote, truth: T
         Some(field) => {
             cannot(&format!("its precondition does not cover `{field}`; the status says `unguarded: [{field}]`"))
         }
-        None => cannot(&format!("it takes no precondition; the status says {:?}", cell.concurrency())),
+        None => {
+            let says = cell.concurrency().ok_or("it says nothing of its concurrency")?;
+            cannot(&format!("it takes no precondition; the status says `concurrency: {says:?}`"))
+        }
     }
 }
 
@@ -160,6 +163,22 @@ pub async fn removed(cell: &mut Cell) -> Outcome {
         ensure!(wrote == Wrote::Conflict, wrote);
     }
     ensure!(cell.front().changes() == 0, cell.front().changes());
+    Ok(Verdict::Passes)
+}
+
+/// Of an issue tracker: the forms of two roles have the same headings, so that a number that was mixed up would lead to an issue
+/// that agrees in all but its label.
+pub async fn another_role(cell: &mut Cell) -> Outcome {
+    if !cell.writes() {
+        return nothing("a review has no label");
+    }
+    let look = cell.must_read().await?;
+    cell.person(Deed::Own("another role's label")).await?;
+    let (read, found) = (cell.read().await, cell.find().await);
+    ensure!(read == Saw::Missing && found == Saw::Missing, read, found);
+    let wrote = cell.write(cell.order(&look)?).await;
+    let truth = cell.truth().await;
+    ensure!(wrote == Wrote::Conflict && !truth.done && truth.marks == 0, wrote, truth);
     Ok(Verdict::Passes)
 }
 

@@ -17,7 +17,7 @@ pub use rows::allow_list;
 use super::issues::Issue;
 use super::limits::{Entered, Limits};
 use super::rest::client::{Reader, Success, Turn, Writer};
-use super::rest::reply::Came;
+use super::rest::reply::{Came, Failure, Fate};
 use super::rest::table::{Fill, Row};
 use super::rest::{self, Dialect};
 use super::{Product, Refused, Settings, Surroundings};
@@ -31,6 +31,7 @@ use crate::products::issues::Headings;
 use crate::roles::{Checklist, Connected, Governance, Permit, ReviewQueue, Subject, Tracker, WriteReply};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wire::Read;
 
 /// Most pages of a look-up, of fifty issues each.
@@ -53,7 +54,7 @@ fn product(settings: &Settings) -> Result<&Gitea, Refused> {
 }
 
 fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -> Connected {
-    let sources = Arc::new(Sources { reader, gitea: gitea.clone() });
+    let sources = Arc::new(Sources { reader, gitea: gitea.clone(), refused: AtomicBool::new(false) });
     let records = Arc::new(Records { sources: sources.clone(), writer });
     Connected {
         governance: Some(sources.clone()),
@@ -68,6 +69,8 @@ fn roles(gitea: &Gitea, (reader, writer, gate): (Reader, Writer, Arc<Limits>)) -
 struct Sources {
     reader: Reader,
     gitea: Gitea,
+    /// Whether the last change that was answered was refused, by Gitea itself, to whoever the token is of.
+    refused: AtomicBool,
 }
 
 /// What is changed.
@@ -89,8 +92,7 @@ impl Governance for Sources {
 #[async_trait]
 impl Checklist for Records {
     async fn checklist(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ChecklistRecord> {
-        let rows = (&rows::CHECKLIST, &rows::CHECKLISTS, self.sources.gitea.labels.checklist.as_str());
-        self.sources.find(rows, subject, true, held, Issue::checklist).await
+        self.sources.find((&rows::CHECKLIST, &rows::CHECKLISTS), subject, true, held, Issue::checklist).await
     }
 
     async fn close(&self, order: Verified, permit: Permit) -> WriteReply<ChecklistRecord> {
@@ -106,8 +108,7 @@ impl Checklist for Records {
 #[async_trait]
 impl Tracker for Records {
     async fn release(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<TrackerRecord> {
-        let rows = (&rows::RELEASE, &rows::RELEASES, self.sources.gitea.labels.tracker.as_str());
-        self.sources.find(rows, subject, false, held, Issue::tracker).await
+        self.sources.find((&rows::RELEASE, &rows::RELEASES), subject, false, held, Issue::tracker).await
     }
 
     async fn update(&self, order: Verified, permit: Permit) -> WriteReply<TrackerRecord> {
@@ -123,8 +124,7 @@ impl Tracker for Records {
 #[async_trait]
 impl ReviewQueue for Records {
     async fn entry(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<QueueRecord> {
-        let rows = (&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES, self.sources.gitea.labels.queue.as_str());
-        self.sources.find(rows, subject, true, held, Issue::entry).await
+        self.sources.find((&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES), subject, true, held, Issue::entry).await
     }
 
     async fn clear(&self, order: Verified, permit: Permit) -> WriteReply<QueueRecord> {
@@ -158,14 +158,22 @@ impl Sources {
             Ok(entered) => entered,
             Err(held_back) => return Observation::Unreachable(held_back),
         };
-        let understand = |reply: Success| {
-            let read = wire::issue(&reply.body).ok()?;
-            Some((view(&read.issue, &self.gitea.headings), read.revision))
-        };
-        match self.reader.get(&mut entered, request, understand).await {
+        match self.reader.get(&mut entered, request, |reply| wire::issue(&reply.body).ok()).await {
+            Came::Success(read) if self.is_one(row, &read) => {
+                Observation::Found(view(&read.issue, &self.gitea.headings), read.revision)
+            }
+            // It is a record of another role, or of none.
+            Came::Success(_) => Observation::Missing,
             Came::Problem(404 | 410) => self.nothing_there(&mut entered).await,
-            came => came.observation(),
+            Came::Problem(_) => Observation::Unreachable(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Observation::Unreachable(failure.why),
         }
+    }
+
+    /// Whether an issue is a record of the row's role: the forms of two roles may have the same headings, and only the label
+    /// tells their issues apart.
+    fn is_one(&self, row: &Row, read: &Read) -> bool {
+        self.gitea.labels.of(row.system()).is_none_or(|label| read.labels.iter().any(|worn| worn == label))
     }
 
     /// What there being nothing means: Gitea says so, too, of a repository that the token may not see, and of one without issues.
@@ -185,7 +193,7 @@ impl Sources {
     /// Reads one issue by its number, or by the release in its text. `versioned`: the record is of one review version.
     async fn find<R>(
         &self,
-        (by_id, all, label): (&Row, &Row, &str),
+        (by_id, all): (&Row, &Row),
         subject: Subject<'_>,
         versioned: bool,
         held: Option<&Permit>,
@@ -198,7 +206,7 @@ impl Sources {
             Ok(entered) => entered,
             Err(held_back) => return Observation::Unreachable(held_back),
         };
-        let headings = &self.gitea.headings;
+        let (headings, label) = (&self.gitea.headings, self.gitea.labels.of(all.system()).unwrap_or_default());
         let mut found: Vec<Read> = Vec::new();
         for page in 1..=PAGES_MAX {
             let fills = self.fills(&[("label", Fill::Text(label)), ("page", Fill::Number(page))]);
@@ -233,7 +241,7 @@ impl Sources {
                 // Gitea ignores a label that it does not know and lists everything. And an issue that is made meanwhile
                 // moves the others, so that one of them is on two pages.
                 let known = found.iter().any(|other| other.issue.id == read.issue.id);
-                if wanted && !known && read.labels.iter().any(|name| name == label) {
+                if wanted && !known && self.is_one(all, &read) {
                     found.push(read);
                 }
             }
@@ -266,6 +274,10 @@ impl Records {
             Came::Problem(_) => return WriteReply::NotApplied(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => return WriteReply::NotApplied(failure.why),
         };
+        // Labels are no part of the revision.
+        if !self.sources.is_one(look, &read) {
+            return WriteReply::Gone;
+        }
         if order.revision() != Some(&read.revision) {
             return WriteReply::Conflict;
         }
@@ -288,7 +300,15 @@ impl Records {
             let read = wire::issue(&reply.body).ok().filter(|_| matches!(reply.status, 200 | 201))?;
             Some((view(&read.issue, &gitea.headings), read.revision))
         };
-        match turn.change(request, understand).await.0 {
+        let came = turn.change(request, understand).await.0;
+        match &came {
+            Came::Failure(Failure { fate: Fate::Said(403, true), .. }) => {
+                self.sources.refused.store(true, Ordering::Relaxed);
+            }
+            Came::Success(_) => self.sources.refused.store(false, Ordering::Relaxed),
+            Came::Problem(_) | Came::Failure(_) => {}
+        }
+        match came {
             // 412 is no precondition here: the issue depends on another one that is open.
             Came::Problem(412) => WriteReply::Refused,
             came => came.write_reply(),

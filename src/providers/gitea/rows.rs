@@ -1,4 +1,4 @@
-//! The allow-list for Gitea and Forgejo: six pairs of method and path template. What is changed is one issue: its text, and
+//! The allow-list for Gitea and Forgejo: seven pairs of method and path template. What is changed is one issue: its text, and
 //! whether it is closed. No row touches a milestone, a label, a release or a repository.
 
 use crate::closure::ids::System;
@@ -8,6 +8,7 @@ use crate::providers::rest::table::{Row, table};
 #[rustfmt::skip]
 table! {
     REPOSITORY: Governance Get "/api/v1/repos/{owner}/{name}" "", "see that it is there, and what the token may do";
+    ISSUES: Governance Get "/api/v1/repos/{owner}/{name}/issues?state=all&type=issues&limit=1" "", "see that an issue's text has a version";
     LABELS: Governance Get "/api/v1/repos/{owner}/{name}/labels?limit=50&page={page}" "", "see that the labels are there by which records are found";
     REVIEW: Governance Get "/api/v1/repos/{owner}/{name}/issues/{id}" "", "read the decision";
     CHECKLIST: Checklist Get "/api/v1/repos/{owner}/{name}/issues/{id}" "", "read it";

@@ -76,6 +76,18 @@ pub(super) fn any_open(body: &[u8]) -> Result<bool, NotTheContract> {
     Ok(list::<Stateful>(body)?.iter().any(|issue| issue.state != "closed"))
 }
 
+/// Whether every issue of a page has a version of its text.
+///
+/// # Errors
+/// The body is no list of issues.
+pub(super) fn all_versioned(body: &[u8]) -> Result<bool, NotTheContract> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        content_version: Option<u64>,
+    }
+    Ok(list::<Versioned>(body)?.iter().all(|issue| issue.content_version.is_some()))
+}
+
 /// A page of labels, by their names.
 ///
 /// # Errors

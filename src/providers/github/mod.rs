@@ -81,8 +81,7 @@ struct Records {
 #[async_trait]
 impl Checklist for Records {
     async fn checklist(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<ChecklistRecord> {
-        let rows = (&rows::CHECKLIST, &rows::CHECKLISTS, self.sources.github.labels.checklist.as_str());
-        self.sources.record(rows, subject, held, sources::checklist).await
+        self.sources.record((&rows::CHECKLIST, &rows::CHECKLISTS), subject, held, sources::checklist).await
     }
 
     async fn close(&self, order: Verified, permit: Permit) -> WriteReply<ChecklistRecord> {
@@ -98,8 +97,7 @@ impl Checklist for Records {
 #[async_trait]
 impl ReviewQueue for Records {
     async fn entry(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<QueueRecord> {
-        let rows = (&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES, self.sources.github.labels.queue.as_str());
-        self.sources.record(rows, subject, held, sources::entry).await
+        self.sources.record((&rows::QUEUE_ENTRY, &rows::QUEUE_ENTRIES), subject, held, sources::entry).await
     }
 
     async fn clear(&self, order: Verified, permit: Permit) -> WriteReply<QueueRecord> {

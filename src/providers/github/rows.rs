@@ -12,6 +12,8 @@ table! {
     REPOSITORY: Governance Get "/repos/{owner}/{name}" "", "see that it is there, and what the token may do";
     ISSUES: Governance Get "/repos/{owner}/{name}/issues?state=all&per_page=1" "",
         "where an issue is not found, see that issues can be seen at all";
+    LABELS: Governance Get "/repos/{owner}/{name}/labels?per_page=100&page={page}" "",
+        "see that the labels are there by which records, and their states, are known";
     REVIEW: Governance Get "/repos/{owner}/{name}/issues/{id}" "", "read the decision";
     CHECKLIST: Checklist Get "/repos/{owner}/{name}/issues/{id}" "", "read it";
     CHECKLISTS: Checklist Get "/repos/{owner}/{name}/issues?state=all&labels={label}&per_page=30&page={page}" "", "find it";

@@ -2,7 +2,7 @@
 
 use super::app::Tokens;
 use super::rows;
-use super::wire::{self, Author, Comment, Read};
+use super::wire::{self, Author, Comment, Read, SubIssues};
 use crate::closure::ids::{System, is_id};
 use crate::closure::snapshot::{
     ChecklistRecord, EvidenceLink, Marking, Observation, QueueRecord, ReviewRecord, Revision, TrackerRecord, Trouble,
@@ -21,6 +21,8 @@ use tokio::sync::OnceCell;
 
 /// Most pages of a look-up, of thirty issues each.
 const ISSUE_PAGES_MAX: u64 = 40;
+/// Most pages of the repository's labels, of a hundred each.
+const LABEL_PAGES_MAX: u64 = 20;
 /// Most pages of an issue's comments, of fifty each.
 const COMMENT_PAGES_MAX: u64 = 20;
 
@@ -58,9 +60,15 @@ fn observed<R>(read: Result<(R, Revision), Missed>) -> Observation<R> {
 
 pub(super) type View<R> = fn(&Read, &Headings) -> R;
 
-/// As the readiness checklist: done where the issue is closed as done.
+/// As the readiness checklist: done where the issue is closed as done. Its items are the task list and the sub-issues, of which
+/// GitHub tells with the issue how many there are.
 pub(super) fn checklist(read: &Read, headings: &Headings) -> ChecklistRecord {
-    ChecklistRecord { state: read.progress.clone(), marking: Marking::NotCarried, ..read.issue.checklist(headings) }
+    let mut record = read.issue.checklist(headings);
+    let SubIssues { total, completed } = read.sub_issues;
+    if completed < total {
+        record.open_items.push(format!("{} of {total} sub-issues", total - completed));
+    }
+    ChecklistRecord { state: read.progress.clone(), marking: Marking::NotCarried, ..record }
 }
 
 /// As an entry of the review queue, likewise.
@@ -98,7 +106,7 @@ impl Sources {
     /// A checklist or a queue entry.
     pub(super) async fn record<R>(
         &self,
-        rows: (&Row, &Row, &str),
+        rows: (&Row, &Row),
         subject: Subject<'_>,
         held: Option<&Permit>,
         view: View<R>,
@@ -113,7 +121,7 @@ impl Sources {
 
     /// A tracker record.
     pub(super) async fn tracked(&self, subject: Subject<'_>, held: Option<&Permit>) -> Observation<TrackerRecord> {
-        let rows = (&rows::RELEASE, &rows::RELEASES, self.github.labels.tracker.as_str());
+        let rows = (&rows::RELEASE, &rows::RELEASES);
         let read = async {
             let mut entered = self.reader.enter(held).await.map_err(Missed::Unreachable)?;
             let read = self.find(&mut entered, rows, subject, false).await?;
@@ -122,16 +130,25 @@ impl Sources {
         observed(read.await)
     }
 
-    /// Reads one issue.
+    /// Reads one issue that is a record of the row's role.
     pub(super) async fn issue(&self, entered: &mut Entered<'_>, row: &Row, id: &str) -> Result<Read, Missed> {
         let request = Some(id).filter(|id| is_id(id)).and_then(|id| self.request(row, &[("id", Fill::Text(id))]));
         let request = request.ok_or(Trouble::NotUnderstood)?;
         match self.reader.get(entered, request, |reply| wire::issue(&reply.body).ok()).await {
-            Came::Success(read) => Ok(read),
+            Came::Success(read) if self.is_one(row, &read) => Ok(read),
+            // It is a record of another role, or of none.
+            Came::Success(_) => Err(Missed::Missing),
             Came::Problem(404 | 410) => Err(self.missing(entered).await),
             Came::Problem(_) => Err(Trouble::NotUnderstood.into()),
             Came::Failure(failure) => Err(Missed::Unreachable(failure.why)),
         }
+    }
+
+    /// Whether an issue is a record of the row's role: the forms of two roles may have the same headings, and only the label
+    /// tells their issues apart. GitHub takes labels that differ in case for one.
+    fn is_one(&self, row: &Row, read: &Read) -> bool {
+        let worn = |label: &str| read.labels.iter().any(|worn| worn.eq_ignore_ascii_case(label));
+        self.github.labels.of(row.system()).is_none_or(worn)
     }
 
     /// GitHub says 404 to whoever may not look, too, and 410 where a repository has its issues turned off. An issue is missing
@@ -149,19 +166,20 @@ impl Sources {
     async fn find(
         &self,
         entered: &mut Entered<'_>,
-        (by_id, all, label): (&Row, &Row, &str),
+        (by_id, all): (&Row, &Row),
         subject: Subject<'_>,
         versioned: bool,
     ) -> Result<Read, Missed> {
         if let Some(id) = subject.record {
             return self.issue(entered, by_id, id).await;
         }
-        let headings = &self.github.headings;
+        let (headings, label) = (&self.github.headings, self.github.labels.of(all.system()).unwrap_or_default());
         let mut found: Vec<Read> = Vec::new();
         for page in 1..=ISSUE_PAGES_MAX {
             let fills = [("label", Fill::Text(label)), ("page", Fill::Number(page))];
             let request = self.request(all, &fills).ok_or(Trouble::NotUnderstood)?;
-            let (issues, all) = match self.reader.get(entered, request, |reply| wire::issues(&reply.body).ok()).await {
+            let (issues, count) = match self.reader.get(entered, request, |reply| wire::issues(&reply.body).ok()).await
+            {
                 Came::Success(page) => page,
                 // A list is there wherever it may be seen.
                 Came::Problem(404 | 410) => return Err(Trouble::Forbidden.into()),
@@ -169,7 +187,7 @@ impl Sources {
                 Came::Failure(failure) => return Err(Missed::Unreachable(failure.why)),
             };
             // A page may have fewer than were asked for and not be the last, so only one without any is.
-            if all == 0 {
+            if count == 0 {
                 let others = found.len().saturating_sub(1);
                 return match found.pop() {
                     None => Err(Missed::Missing),
@@ -179,7 +197,8 @@ impl Sources {
             }
             found.extend(issues.into_iter().filter(|read| {
                 let form = &read.issue.form;
-                form.value(&headings.release) == subject.release
+                self.is_one(all, read)
+                    && form.value(&headings.release) == subject.release
                     && (!versioned || form.value(&headings.review_version) == subject.review_version)
             }));
         }
@@ -252,6 +271,55 @@ impl Sources {
         }
     }
 
+    /// Whether the repository has the labels by which the role's records, and their states, are known.
+    async fn probe_labels(&self, system: System) -> Probe {
+        let Some(label) = self.github.labels.of(system) else { return Probe::Ready };
+        let what = "is no label of the repository: make it there, and put it on the role's issues";
+        let (setting, states) = match system {
+            System::Checklist => ("github.labels.checklist", [].as_slice()),
+            System::Tracker => ("github.labels.tracker", self.github.states.as_slice()),
+            _ => ("github.labels.queue", [].as_slice()),
+        };
+        let mut missing = vec![(setting, what, label)];
+        missing.extend(states.iter().map(|state| {
+            ("github.states", "has a label that the repository does not have: make it there", state.label.as_str())
+        }));
+        for page in 1..=LABEL_PAGES_MAX {
+            let request = self.request(&rows::LABELS, &[("page", Fill::Number(page))]);
+            let Some(request) = request else { return Probe::Failed(Trouble::NotUnderstood.into()) };
+            match self.reader.probe(request, |reply| wire::labels(&reply.body).ok()).await {
+                Came::Success(names) if names.is_empty() => break,
+                Came::Success(names) => {
+                    missing.retain(|(_, _, label)| !names.iter().any(|name| name.eq_ignore_ascii_case(label)));
+                }
+                Came::Problem(_) => return Probe::Failed(Trouble::NotUnderstood.into()),
+                Came::Failure(failure) => return Probe::Failed(failure.why),
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        missing.first().map_or(Probe::Ready, |&(setting, what, _)| Probe::Unfit { setting, what })
+    }
+
+    /// Whose token it is. As tracker, our comments are told from others' by that.
+    async fn probe_user(&self) -> Probe {
+        let unknown = self.tokens.is_none() && self.user.get().is_none();
+        let Some(request) = rows::USER.request(&[]).filter(|_| unknown) else { return Probe::Ready };
+        match self.reader.probe(request, |reply| wire::user(&reply.body).ok()).await {
+            Came::Success(user) => {
+                self.user.get_or_init(async || user).await;
+                Probe::Ready
+            }
+            Came::Failure(failure) if matches!(failure.fate, Fate::Said(403, true)) => Probe::Unfit {
+                setting: "github.tokenSecretRef",
+                what: "is of no user, so that our comments could not be told from others': for an App give github.app instead",
+            },
+            Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
+            Came::Failure(failure) => Probe::Failed(failure.why),
+        }
+    }
+
     /// What does not fit of a repository as it is told.
     fn misfit(&self, written: bool, repository: &wire::Repository) -> Option<Probe> {
         let unfit = |setting, what| Some(Probe::Unfit { setting, what });
@@ -308,20 +376,9 @@ impl Prober for Sources {
                 };
             }
         }
-        // As tracker, our comments are told from others' by whose token this is.
-        let unknown = system == System::Tracker && self.tokens.is_none() && self.user.get().is_none();
-        let Some(request) = rows::USER.request(&[]).filter(|_| unknown) else { return Probe::Ready };
-        match self.reader.probe(request, |reply| wire::user(&reply.body).ok()).await {
-            Came::Success(user) => {
-                self.user.get_or_init(async || user).await;
-                Probe::Ready
-            }
-            Came::Failure(failure) if matches!(failure.fate, Fate::Said(403, true)) => unfit(
-                "github.tokenSecretRef",
-                "is of no user, so that our comments could not be told from others': for an App give github.app instead",
-            ),
-            Came::Problem(_) => Probe::Failed(Trouble::NotUnderstood.into()),
-            Came::Failure(failure) => Probe::Failed(failure.why),
+        match self.probe_labels(system).await {
+            Probe::Ready if system == System::Tracker => self.probe_user().await,
+            found => found,
         }
     }
 

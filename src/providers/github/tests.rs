@@ -50,10 +50,18 @@ fn subject(record: Option<&str>) -> Subject<'_> {
     Subject { record, release: "r-1", review_version: "3" }
 }
 
+/// One that is a record of every role.
 fn issue(number: u64) -> Value {
-    json!({"number": number, "state": "open", "state_reason": null, "title": "Release", "labels": [{"name": "in-review"}],
+    let labels = ["in-review", "readiness-checklist", "release", "Review-Queue"].map(|name| json!({"name": name}));
+    json!({"number": number, "state": "open", "state_reason": null, "title": "Release", "labels": labels,
         "milestone": {"number": 12, "title": "t"}, "comments": 0, "updated_at": "2026-11-22T10:00:00Z",
         "body": "### Release\n\nr-1\n\n### Service\n\npay\"ments\n\n### Version\n\n1\n\n### Review version\n\n3\n"})
+}
+
+/// A page of the repository's labels: all that the defaults name.
+fn labels() -> Act {
+    let names = ["Approved", "in-review", "readiness-checklist", "rejected", "release", "review-queue"];
+    says(200, &json!(names.map(|name| json!({"name": name}))))
 }
 
 fn with(mut issue: Value, more: Value) -> Value {

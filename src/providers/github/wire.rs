@@ -39,6 +39,15 @@ struct IssueWire {
     updated_at: Timestamp,
     #[serde(default)]
     closed_by: Option<UserWire>,
+    #[serde(default)]
+    sub_issues_summary: Option<SubIssues>,
+}
+
+/// How many sub-issues an issue has, and how many of them are done. Servers of before there were any say nothing of them.
+#[derive(Clone, Copy, Default, Deserialize, Serialize)]
+pub(super) struct SubIssues {
+    pub(super) total: u64,
+    pub(super) completed: u64,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +95,7 @@ pub(super) struct Read {
     pub(super) labels: Vec<String>,
     /// How many comments it has.
     pub(super) comments: u64,
+    pub(super) sub_issues: SubIssues,
     pub(super) revision: Revision,
 }
 
@@ -185,7 +195,9 @@ fn understood(wire: IssueWire) -> Option<Read> {
         comments,
         updated_at,
         closed_by,
+        sub_issues_summary,
     } = wire;
+    let sub_issues = sub_issues_summary.unwrap_or_default();
     let (closed, progress) = match (state.as_str(), state_reason.as_deref()) {
         ("open", _) => (false, Progress::ToDo(state.clone())),
         // An issue that was closed before there were reasons has none.
@@ -207,10 +219,11 @@ fn understood(wire: IssueWire) -> Option<Read> {
     let (id, labels, body) = (number.to_string(), names(labels), body.unwrap_or_default());
     let beside = milestone.as_ref().map(|milestone| (milestone.id.as_str(), milestone.title.as_str()));
     // The time of the last change has whole seconds: of two changes in one, the digest tells.
-    let digest = digest(&(&state, &state_reason, &title, &body, &labels, beside))?;
+    let digest = digest(&(&state, &state_reason, &title, &body, &labels, beside, sub_issues))?;
     let revision = Revision(format!("{updated_at}-{digest}"));
     let issue = Issue { id, closed, milestone, form: Form::new(body) };
-    (pull_request.is_none() && is_id(&issue.id)).then_some(Read { issue, progress, labels, comments, revision })
+    let read = Read { issue, progress, labels, comments, sub_issues, revision };
+    (pull_request.is_none() && is_id(&read.issue.id)).then_some(read)
 }
 
 /// The word for closed, with the name of whoever closed it, for people to read.

@@ -196,8 +196,12 @@ async fn what_is_wrong_with_the_app_is_named() {
     let repository = json!({"has_issues": true, "permissions": {"push": false}});
     let probe = async |login: Act, system: System| {
         let repository = repository.clone();
-        let server =
-            Server::start(move |_, seen| if is_login(seen) { login.clone() } else { says(200, &repository) }).await;
+        let server = Server::start(move |_, seen| match asked(seen).1 {
+            _ if is_login(seen) => login.clone(),
+            "/repos/acme/shop" => says(200, &repository),
+            _ => labels(),
+        })
+        .await;
         connect(&as_app(&server, KEY_PEM)).unwrap().prober.probe(system).await
     };
     for (login, expected) in [

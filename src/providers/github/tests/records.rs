@@ -56,13 +56,47 @@ async fn a_revision_is_of_all_that_is_compared() {
         json!({"state": "closed"}),
         json!({"title": "x"}),
         json!({"body": "x"}),
-        json!({"labels": []}),
+        json!({"labels": ["readiness-checklist"]}),
+        json!({"sub_issues_summary": {"total": 2, "completed": 1, "percent_completed": 50}}),
+        json!({"sub_issues_summary": {"total": 2, "completed": 2, "percent_completed": 100}}),
         json!({"milestone": {"number": 12, "title": "u"}}),
         json!({"milestone": {"number": 13, "title": "t"}}),
         json!({"milestone": null}),
         json!({"updated_at": "2026-11-22T10:00:01Z"}),
     ] {
         assert_ne!(first, revision(more.clone()).await, "{more}");
+    }
+}
+
+/// The forms of two roles have the same headings; what they leave behind is told apart by the label alone.
+#[tokio::test]
+async fn an_issue_without_the_roles_label_is_no_record_of_it() {
+    let server = Server::always(says(200, &with(issue(5), json!({"labels": [{"name": "review-queue"}]})))).await;
+    let connected = connected(&server);
+    assert_eq!(read_checklist(&connected).await, Observation::Missing);
+    assert_eq!(read_tracker(&connected).await, Observation::Missing);
+    let entry = connected.queue.as_ref().unwrap().entry(subject(Some("5")), None).await;
+    assert!(matches!(entry, Observation::Found(..)), "{entry:?}");
+    // A review has no label, and is always named.
+    let review = connected.governance.as_ref().unwrap().review(subject(Some("5")), None).await;
+    assert!(matches!(review, Observation::Found(..)), "{review:?}");
+    assert_eq!(server.count(), 4, "it is there, so that nothing else is asked");
+}
+
+/// Whoever closes an issue in GitHub is not stopped by its sub-issues.
+#[tokio::test]
+async fn open_sub_issues_are_an_open_item() {
+    let counts = |total: u64, completed: u64| json!({"total": total, "completed": completed, "percent_completed": 0});
+    for (summary, open) in [
+        (json!(null), vec![]),
+        (counts(0, 0), vec![]),
+        (counts(5, 5), vec![]),
+        (counts(5, 3), vec!["2 of 5 sub-issues"]),
+        (counts(1, 0), vec!["1 of 1 sub-issues"]),
+    ] {
+        let server = Server::always(says(200, &with(issue(5), json!({"sub_issues_summary": summary})))).await;
+        let Observation::Found(record, _) = read_checklist(&connected(&server)).await else { panic!("{summary}") };
+        assert_eq!(record.open_items, open, "{summary}");
     }
 }
 
@@ -76,7 +110,9 @@ async fn the_first_label_of_the_settings_says_the_state() {
         (json!([{"name": "in-review"}, {"name": "approved"}]), "Approved"),
         (json!([{"name": "in-review"}, {"name": "approved"}, {"name": "rejected"}]), "Rejected"),
     ] {
-        let server = Server::always(says(200, &with(issue(5), json!({"labels": labels})))).await;
+        let mut worn = labels.clone();
+        worn.as_array_mut().unwrap().push(json!("release"));
+        let server = Server::always(says(200, &with(issue(5), json!({"labels": worn})))).await;
         let Observation::Found(record, _) = read_tracker(&connected(&server)).await else { panic!("{labels}") };
         assert_eq!(record.state, state, "{labels}");
         assert_eq!(server.count(), 1, "nothing else is read where there are no comments");
@@ -160,11 +196,12 @@ async fn missing_is_what_is_not_there_where_others_can_be_seen() {
 
 #[tokio::test]
 async fn a_look_up_reads_until_a_page_is_empty_and_knows_more_than_one() {
-    let wanted = |number: u64| with(issue(number), json!({"labels": []}));
+    let wanted = issue;
+    let unlabelled = with(issue(8), json!({"labels": [{"name": "release"}]}));
     let other = |number: u64| with(issue(number), json!({"body": "### Release\n\nr-2\n\n### Review version\n\n3\n"}));
     let pull = with(issue(9), json!({"pull_request": {}}));
     for (pages, expected) in [
-        (vec![json!([other(1), pull]), json!([other(2)]), json!([])], None),
+        (vec![json!([other(1), pull]), json!([other(2), unlabelled]), json!([])], None),
         (vec![json!([pull]), json!([wanted(3)]), json!([])], Some(Ok("3"))),
         (vec![json!([wanted(3), other(1)]), json!([wanted(4)]), json!([])], Some(Err(2))),
     ] {
@@ -186,13 +223,12 @@ async fn a_look_up_reads_until_a_page_is_empty_and_knows_more_than_one() {
 async fn a_probe_names_the_setting_that_does_not_fit() {
     let good = json!({"archived": false, "disabled": false, "has_issues": true, "permissions": {"push": true}});
     let probe = async |act: Act, system: System| {
-        let server =
-            Server::start(
-                move |number, _| {
-                    if number == 0 { act.clone() } else { says(200, &json!({"id": BOT, "login": "bot"})) }
-                },
-            )
-            .await;
+        let server = Server::start(move |_, seen| match asked(seen).1 {
+            "/repos/acme/shop" => act.clone(),
+            "/user" => says(200, &json!({"id": BOT, "login": "bot"})),
+            _ => labels(),
+        })
+        .await;
         connected(&server).prober.probe(system).await
     };
     for (more, governance, others) in [
@@ -230,13 +266,57 @@ async fn a_probe_names_the_setting_that_does_not_fit() {
     assert_eq!(probe(error(401, "Bad credentials"), System::Queue).await, refused);
 }
 
+/// A typing error in a label would have every record missing, or an approval make a label that nobody knows.
+#[tokio::test]
+async fn a_label_that_the_repository_does_not_have_is_named() {
+    let repository = json!({"has_issues": true, "permissions": {"push": true}});
+    let all = ["approved", "in-review", "readiness-checklist", "rejected", "release", "REVIEW-queue"];
+    // What is missing, for whom that does not fit, and which setting says it.
+    for (missing, system, setting) in [
+        ("readiness-checklist", System::Checklist, "github.labels.checklist"),
+        ("release", System::Tracker, "github.labels.tracker"),
+        ("rejected", System::Tracker, "github.states"),
+        ("approved", System::Tracker, "github.states"),
+        ("REVIEW-queue", System::Queue, "github.labels.queue"),
+    ] {
+        let repository = repository.clone();
+        let server = Server::start(move |_, seen| match asked(seen).1 {
+            "/repos/acme/shop" => says(200, &repository),
+            "/user" => says(200, &json!({"id": BOT, "login": "bot"})),
+            target => {
+                let page = target.strip_prefix("/repos/acme/shop/labels?per_page=100&page=").unwrap();
+                // One on each page.
+                let left = all.iter().filter(|name| **name != missing);
+                let shown = left.skip(page.parse::<usize>().unwrap() - 1).take(1);
+                says(200, &json!(shown.map(|name| json!({"name": name})).collect::<Vec<_>>()))
+            }
+        })
+        .await;
+        let prober = connected(&server).prober;
+        let found = prober.probe(system).await;
+        assert!(matches!(found, Probe::Unfit { setting: named, .. } if named == setting), "{missing}: {found:?}");
+        for other in [System::Governance, System::Checklist, System::Tracker, System::Queue] {
+            let found = prober.probe(other).await;
+            assert_eq!(found == Probe::Ready, other != system, "{missing}, {other}: {found:?}");
+        }
+    }
+    let server = Server::start(move |_, seen| match asked(seen).1 {
+        "/repos/acme/shop" => says(200, &repository),
+        _ => page(502),
+    })
+    .await;
+    let found = connected(&server).prober.probe(System::Queue).await;
+    assert_eq!(found, Probe::Failed(Trouble::Unavailable.into()));
+}
+
 /// An App's own token, given as a token, is of no user.
 #[tokio::test]
 async fn a_token_of_no_user_does_not_fit_the_tracker() {
     let good = json!({"has_issues": true, "permissions": {"push": true}});
     let server = Server::start(move |_, seen| match asked(seen).1 {
         "/user" => error(403, "Resource not accessible by integration"),
-        _ => says(200, &good),
+        "/repos/acme/shop" => says(200, &good),
+        _ => labels(),
     })
     .await;
     let prober = connected(&server).prober;
@@ -280,7 +360,7 @@ fn the_whole_allow_list_is_the_one_that_was_reviewed() {
             ("/issues/{id}", close),
         ]
     );
-    assert_eq!(list.len(), 16);
+    assert_eq!(list.len(), 17);
     for word in ["deployment", "review", "dispatch", "release", "milestone", "pull", "action", "merge", "git/"] {
         assert!(list.iter().all(|row| !row.contains(word)), "{word}");
     }

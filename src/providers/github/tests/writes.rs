@@ -9,8 +9,8 @@ struct Hub {
 
 /// The tracker record for this step.
 fn tracked(step: Step) -> Value {
-    let labels = if step == Step::AttachEvidence { json!(["in-review", "approved"]) } else { json!(["in-review"]) };
-    with(issue(5), json!({"labels": labels}))
+    let state = if step == Step::AttachEvidence { "approved" } else { "theirs" };
+    with(issue(5), json!({"labels": ["release", "in-review", state]}))
 }
 
 impl Hub {
@@ -215,6 +215,19 @@ async fn a_record_is_gone_where_others_can_be_seen() {
         assert_eq!(hub.close().await, expected);
         assert_eq!(hub.server.count(), 3);
     }
+}
+
+/// The label that makes it a record of the role was taken off after it was verified.
+#[tokio::test]
+async fn a_record_of_another_role_is_not_changed() {
+    let other = with(issue(5), json!({"labels": ["review-queue"]}));
+    let server = Server::start(move |number, seen| {
+        assert_eq!(seen.method, "GET");
+        says(200, &if number == 0 { issue(5) } else { other.clone() })
+    })
+    .await;
+    let hub = Hub { server };
+    assert_eq!(hub.close().await, WriteReply::Gone);
 }
 
 /// Somebody who waits for the only place gets it when all of the change is done, the look after it included.
