@@ -232,6 +232,8 @@ pub enum Listed {
 pub enum Pulled {
     /// One event, which comes again until it is settled.
     Event {
+        /// Which one it is: the same however often it is handed out.
+        name: String,
         /// What it says.
         body: Vec<u8>,
         /// What settles it.
@@ -250,13 +252,18 @@ pub struct Receipt(
     pub String,
 );
 
-/// What is said of an event that is not to come again.
+/// Events of one source that are put off at once, at most: whoever keeps them must have room for more than these.
+pub const PUT_OFF_MAX: usize = 200;
+
+/// What is said of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Settled {
-    /// What it asks for is there.
+    /// What it asks for is there: it is not to come again.
     Done,
-    /// Nothing will come of it.
+    /// Nothing will come of it: likewise.
     Never,
+    /// It is to come again after this time, and to hold up no other until then.
+    Later(Duration),
 }
 
 /// Where a governance system's events are kept until somebody has taken them.
@@ -264,7 +271,7 @@ pub enum Settled {
 pub trait Events: Send + Sync {
     /// The next event; does not wait for one.
     async fn next(&self) -> Pulled;
-    /// Says that an event is not to come again. Where that does not arrive, it does.
+    /// Says what is to become of an event. Where that does not arrive, it comes again in the source's own time.
     ///
     /// # Errors
     /// It is not known to have arrived.

@@ -1,7 +1,7 @@
 //! What the operator tells about itself: logs, and the metrics that answer the scenario's evaluation questions.
 //!
-//! **Invariant:** every label value comes from a closed set, an enum of this program, but for the names of namespaces and of
-//! `SystemConnection`s in [`scene`], which are bounded by what administrators make. No other name of an object and no text from
+//! **Invariant:** every label value comes from a closed set, an enum of this program, but for the names of namespaces, of
+//! connections and of feeds in [`scene`], which are bounded by what administrators make. No other name of an object and no text from
 //! a system ever becomes a label; the private label structs in `labels` can be filled by the typed methods alone.
 //!
 //! **What survives a restart**: the four [`figures`], since they are counted from what is stored. Everything else is of this

@@ -75,7 +75,7 @@ fn every_alert_is_tested_when_it_is_quiet_and_when_it_fires() {
 fn every_alert_has_its_page_and_every_page_its_alert() {
     let mut pages = BTreeSet::new();
     for rule in rules() {
-        let (name, page) = (text(&rule["alert"]), text(&rule["annotations"]["runbook_url"]));
+        let (name, page) = (text(&rule["alert"]), text(&rule["annotations"]["runbook"]));
         assert!(read(&page).contains(&format!("`{name}`")), "{page} does not name {name}");
         assert!(matches!(text(&rule["labels"]["severity"]).as_str(), "warning" | "critical"), "{name}");
         assert!(pages.insert(page), "{name} has the page of another");
@@ -84,6 +84,26 @@ fn every_alert_has_its_page_and_every_page_its_alert() {
     let there: BTreeSet<String> =
         folder.map(|file| format!("docs/runbooks/{}", file.unwrap().file_name().to_string_lossy())).collect();
     assert_eq!(pages, there);
+}
+
+#[test]
+fn the_rules_are_printed_with_links_to_where_the_pages_can_be_read() {
+    let print = |url: &[&str]| Command::new(repository("hack/rules")).args(url).output().expect("it can be run");
+    let printed = print(&["https://git.example.com/releaseclosure/src/tag/v1/"]);
+    let linked: Value = serde_saphyr::from_str(&String::from_utf8_lossy(&printed.stdout)).expect("rules");
+    let mut expected = rules();
+    for rule in &mut expected {
+        let annotations = rule["annotations"].as_object_mut().expect("annotations");
+        let page = text(&annotations.remove("runbook").expect("a page"));
+        let link = format!("https://git.example.com/releaseclosure/src/tag/v1/{page}");
+        annotations.insert("runbook_url".to_owned(), link.into());
+    }
+    assert_eq!(linked["groups"][0]["rules"].as_array(), Some(&expected));
+    for bad in [&[][..], &["docs"], &["https://"], &["https://a|b"], &["https://a b"], &["https://a&b"]] {
+        let refused = print(bad);
+        assert!(refused.status.code() == Some(2) && refused.stdout.is_empty(), "{bad:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("usage: hack/rules URL"), "{bad:?}");
+    }
 }
 
 /// A name that no series has would make an alert that never fires, and a panel that is always empty.

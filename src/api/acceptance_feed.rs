@@ -13,6 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// Longest [`LastEvent::message`], in characters.
+pub const LAST_MESSAGE_MAX: usize = 512;
+
 /// A JSON pointer to a value below the top, none of its names empty.
 const POINTER_PATTERN: &str = r"^(/[^\x00-\x1f\x7f/]+)+$";
 
@@ -200,6 +203,10 @@ pub struct LastEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub closure: Option<String>,
+    /// Why no closure came of it, where the review's record is the reason: what the record lacks, or its state, or its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LAST_MESSAGE_MAX))]
+    pub message: Option<String>,
 }
 
 /// A delivery that was refused. Who sent it is not known, so nothing that it says is told.

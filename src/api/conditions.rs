@@ -150,6 +150,15 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
     find(conditions, kind).is_some_and(|condition| condition.status == Truth::True.as_str())
 }
 
+/// Whether [`READY`] is true; none where it is neither true nor false, as before the first look.
+#[must_use]
+pub fn is_ready(conditions: &[Condition]) -> Option<bool> {
+    let status = &find(conditions, READY)?.status;
+    [(Truth::True, true), (Truth::False, false)]
+        .into_iter()
+        .find_map(|(truth, ready)| (status == truth.as_str()).then_some(ready))
+}
+
 /// All conditions of a closure, from those it had.
 ///
 /// **Guarantees:** each carries the stamp's generation; a `lastTransitionTime` moves only when the condition's status

@@ -33,6 +33,9 @@ const PLACES: usize = 32;
 /// When to look again at what an administrator has to put right, where no change wakes it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a packet says of a channel that has not answered, or is left alone because it did not.
+const UNAVAILABLE: (&str, &str) = ("ChannelUnavailable", "The channel gives no answer. It is tried again by itself.");
+
 /// A packet to tell of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Telling {
@@ -116,13 +119,21 @@ async fn tell(context: &Context, telling: &Telling) -> Tried {
         }
     };
     let Some(follow_up) = &connected.follow_up else {
+        context.metrics.follow_up(Told::Unusable);
         say(context, packet, Err((Reason::RoleNotAllowed.as_str(), "The channel's product cannot play this role.")))
             .await;
         return Tried::Later(PATIENCE);
     };
     let permit = match connected.gate.permit().await {
         Ok(permit) => permit,
-        Err(held_back) => return Tried::Failed { initial, max, least: held_back.retry_after.unwrap_or_default() },
+        Err(held_back) => {
+            // Whoever waits for a turn among others is not kept from it; whoever stands before a closed door is.
+            if connected.gate.congested() {
+                context.metrics.follow_up(Told::HeldBack);
+                say(context, packet, Err(UNAVAILABLE)).await;
+            }
+            return Tried::Failed { initial, max, least: held_back.retry_after.unwrap_or_default() };
+        }
     };
     // As any request that changes something: not while another replica may be at it.
     if !context.fence.secure(connected.gate.timeout()).await {
@@ -138,10 +149,9 @@ async fn tell(context: &Context, telling: &Telling) -> Tried {
         AnnounceReply::Refused => {
             (Err(("ChannelRefused", "The channel refuses it. It is tried again by itself.")), Duration::ZERO)
         }
-        AnnounceReply::NotSent(why) | AnnounceReply::Unknown(why) => (
-            Err(("ChannelUnavailable", "The channel gives no answer. It is tried again by itself.")),
-            why.retry_after.unwrap_or_default(),
-        ),
+        AnnounceReply::NotSent(why) | AnnounceReply::Unknown(why) => {
+            (Err(UNAVAILABLE), why.retry_after.unwrap_or_default())
+        }
     };
     context.metrics.follow_up(match reply {
         AnnounceReply::Accepted | AnnounceReply::AlreadyThere => Told::Announced,

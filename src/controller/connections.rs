@@ -22,7 +22,7 @@ use crate::providers::{self, LimitSettings, Product, Settings};
 use crate::roles::{Abilities, Connected, Events};
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -356,6 +356,19 @@ impl Connections {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let meters = entries.iter();
         meters.map(|((namespace, name), entry)| (namespace.clone(), name.clone(), entry.meter.clone())).collect()
+    }
+
+    /// Whether each connection is ready, as its status tells, by namespace (empty for one of the cluster) and name. Left out: one
+    /// that was not probed yet.
+    #[must_use]
+    pub fn told(&self) -> BTreeMap<(String, String), bool> {
+        let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
+        let shared = self.shared.state().into_iter().map(|object| object as Arc<Connection>);
+        let told = own.chain(shared).filter_map(|object| {
+            let ready = conditions::is_ready(&object.status()?.conditions)?;
+            Some(((object.home().to_owned(), object.name().to_owned()), ready))
+        });
+        told.collect()
     }
 
     /// A system answered 401: the connection is left alone until a probe says otherwise. Returns what to probe.

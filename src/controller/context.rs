@@ -7,6 +7,7 @@ use super::connections::Connections;
 use super::definitions::Definitions;
 use super::events::Events;
 use super::tally::Tally;
+use crate::api::AcceptanceFeed;
 use crate::api::release_closure::PlaybookKind;
 use crate::drive::Remembered;
 use crate::lease::Fence;
@@ -46,6 +47,8 @@ pub struct Context {
     pub playbooks: super::playbooks::Playbooks,
     /// Connections, with their clients.
     pub connections: Arc<Connections>,
+    /// Feeds, for what their statuses say.
+    pub feeds: Store<AcceptanceFeed>,
     /// Whether this replica leads the shard, and for how long.
     pub fence: Fence,
     /// Counters.

@@ -52,6 +52,7 @@ pub(super) async fn lead(led: Led<'_>, stop: impl Future<Output = ()>) -> Result
     let (wake, woken) = mpsc::unbounded_channel();
     let (tell, told) = mpsc::unbounded_channel();
     let closures = Writer::<Unfinished>::default();
+    let offers = Writer::<AcceptanceFeed>::default();
     let approved = Kept::default();
     let (playbooks, connections) = approved.readers(
         client,
@@ -69,6 +70,7 @@ pub(super) async fn lead(led: Led<'_>, stop: impl Future<Output = ()>) -> Result
         holds: Arc::default(),
         playbooks,
         connections,
+        feeds: offers.as_reader(),
         fence,
         metrics: metrics.clone(),
         tally: tally::Tally::new(metrics.clone(), shard),
@@ -81,7 +83,7 @@ pub(super) async fn lead(led: Led<'_>, stop: impl Future<Output = ()>) -> Result
         tasks: context::Tasks::default(),
     });
     metrics.set_watch(shard.index(), Some(context.clone()));
-    let writers = Writers { closures, approved, woken, told };
+    let writers = Writers { closures, offers, approved, woken, told };
     let outcome = work(replica, &context, &desks, writers, health.fill(), stop).await;
     desks.shut(shard);
     context.tasks.end().await;
@@ -93,6 +95,7 @@ pub(super) async fn lead(led: Led<'_>, stop: impl Future<Output = ()>) -> Result
 /// Where the watches write to, and where what is woken comes out.
 struct Writers {
     closures: Writer<Unfinished>,
+    offers: Writer<AcceptanceFeed>,
     approved: Kept,
     woken: mpsc::UnboundedReceiver<ObjectRef<Unfinished>>,
     told: mpsc::UnboundedReceiver<announce::Telling>,
@@ -108,12 +111,11 @@ async fn work(
 ) -> Result<(), Error> {
     let client = &replica.client;
     let namespace = replica.settings.namespace.name();
-    let Writers { closures, approved, woken, told } = writers;
+    let Writers { closures, offers, approved, woken, told } = writers;
     // What a closure needs is known before the first pass: a list that is not complete would show as something missing.
     let (holds_known, holding) = watches::packets(context, api(client, namespace));
     let (approved_known, approving) = approved.watch(context, client, namespace);
-    let offers = Writer::<AcceptanceFeed>::default();
-    let feeds = Arc::new(Feeds::new(context.clone(), offers.as_reader(), desks.are_served()));
+    let feeds = Arc::new(Feeds::new(context.clone(), desks.are_served()));
     let (feeds_known, fed) = watches::feeds(&feeds, api(client, namespace), offers);
     let background = future::join3(holding, approving, fed).map(|_| ());
     let (caches_complete, may_feed) = tokio::sync::oneshot::channel::<()>();

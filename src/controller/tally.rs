@@ -8,7 +8,7 @@
 //! Where nobody knows whether a write was taken, everything is counted again soon.
 
 use super::context::Context;
-use crate::api::conditions::{self, READY};
+use crate::api::conditions::{self, READY, is_ready};
 use crate::api::{FollowUpPacket, FollowUpPacketSpec, ReleaseClosure, ReleaseClosureStatus};
 use crate::closure::ledger::Outcome;
 use crate::closure::reason::Reason;
@@ -18,7 +18,7 @@ use crate::telemetry::figures::{Figures, Waited};
 use crate::telemetry::scene::{Line, Scene, Watch};
 use crate::telemetry::{Finish, Metrics};
 use kube::api::{ListParams, Request};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,6 +258,12 @@ impl Watch for Context {
             }
         });
         let connections = connections.collect();
-        Scene { unfinished: self.closures.len(), waiting: self.waiting(), unresolved, connections }
+        let feeds = self.feeds.state().into_iter().filter_map(|feed| {
+            let ready = is_ready(feed.status.as_ref()?.conditions.as_slice())?;
+            Some(((feed.namespace()?, feed.name_any()), ready))
+        });
+        let (feeds_ready, connections_ready) = (feeds.collect(), self.connections.told());
+        let (unfinished, waiting) = (self.closures.len(), self.waiting());
+        Scene { unfinished, waiting, unresolved, connections, connections_ready, feeds_ready }
     }
 }

@@ -34,6 +34,7 @@ fn context(term: Duration) -> Arc<Context> {
         holds: Arc::default(),
         playbooks,
         connections,
+        feeds: Writer::<AcceptanceFeed>::default().as_reader(),
         fence: lease::Fence::for_tests(term),
         metrics: Metrics::new(),
         tally: tally::Tally::new(Metrics::new(), Shard::WHOLE),

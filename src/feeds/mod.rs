@@ -1,11 +1,12 @@
 //! Accepted-state events as they come in from outside: who may have sent one, and which review it is about.
 //!
 //! In reading order: [`signature`] says whether a delivery is what its sender signed, and when; [`event`] finds the review
-//! in it; [`seen`] remembers deliveries; [`server`] takes them in over HTTP.
+//! in it; [`seen`] remembers deliveries, and [`again`] what is to be looked at once more; [`server`] takes them in over HTTP.
 //!
 //! **Invariant:** an event is a hint and never a fact. All that leaves this part of it is the id of a review and a
 //! fingerprint of the delivery; what the review says is read from the governance system.
 
+pub mod again;
 pub mod event;
 mod outcome;
 pub mod seen;

@@ -88,6 +88,12 @@ impl Outcome {
         matches!(self, Outcome::Created | Outcome::Met | Outcome::Woken)
     }
 
+    /// Whether the review's record is what kept a closure from being made, and may be put right.
+    #[must_use]
+    pub const fn may_come_right(self) -> bool {
+        matches!(self, Outcome::NotAccepted | Outcome::Incomplete | Outcome::NotAllowed)
+    }
+
     /// Whether it was turned away before anybody asked the governance system.
     #[must_use]
     pub const fn is_refusal(self) -> bool {

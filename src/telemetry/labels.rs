@@ -79,6 +79,8 @@ labels! {
         Unavailable = "unavailable",
         /// There is no channel that can be used.
         Unusable = "unusable",
+        /// Nothing goes through to it just now.
+        HeldBack = "held_back",
     }
 }
 

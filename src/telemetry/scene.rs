@@ -1,6 +1,6 @@
 //! What is looked up at each scrape: how it stands with packets and connections right now.
 //!
-//! The only labels that are not of closed sets are here: the names of namespaces and of `SystemConnection`s. Both are of objects
+//! The only labels that are not of closed sets are here: the names of namespaces, of connections and of feeds. All are of objects
 //! that exist, which administrators make, and a series goes with its object.
 
 use super::figures::{Figures, gauges};
@@ -24,6 +24,10 @@ pub struct Scene {
     pub unresolved: BTreeMap<(String, Reason), u64>,
     /// The connections that have a client.
     pub connections: Vec<Line>,
+    /// Whether connections are ready, by namespace and name.
+    pub connections_ready: BTreeMap<(String, String), bool>,
+    /// Whether feeds are, likewise; a suspended one is neither.
+    pub feeds_ready: BTreeMap<(String, String), bool>,
 }
 
 /// What went through one connection.
@@ -85,13 +89,22 @@ impl Collector for Looked {
 impl Scene {
     /// Both of them: what is of two shards.
     fn and(mut self, other: Scene) -> Scene {
-        let Scene { unfinished, waiting, unresolved, connections } = other;
+        let Scene { unfinished, waiting, unresolved, connections, connections_ready, feeds_ready } = other;
         self.unfinished += unfinished;
         self.waiting += waiting;
         for (of, count) in unresolved {
             *self.unresolved.entry(of).or_default() += count;
         }
-        self.connections.extend(connections);
+        for line in connections {
+            // One for many namespaces has a client in each shard, and is one series.
+            let is_same = |known: &&mut Line| line.namespace.is_empty() && known.names() == line.names();
+            match self.connections.iter_mut().find(is_same) {
+                Some(known) => known.add(line),
+                None => self.connections.push(line),
+            }
+        }
+        self.connections_ready.extend(connections_ready);
+        self.feeds_ready.extend(feeds_ready);
         self
     }
 
@@ -104,6 +117,10 @@ impl Scene {
             (vec![("namespace", namespace.as_str()), ("cause", cause.as_str())], *count as f64)
         });
         gauges(encoder, "packets_unresolved", "Follow-up packets that nobody has resolved", unresolved)?;
+        let help = "Whether a connection is ready, as its status tells";
+        gauges(encoder, "connection_ready", help, ready("connection", &self.connections_ready))?;
+        let help = "Whether a feed is ready, as its status tells";
+        gauges(encoder, "feed_ready", help, ready("feed", &self.feeds_ready))?;
         self.lines(encoder)
     }
 
@@ -149,7 +166,42 @@ impl Scene {
     }
 }
 
+/// The series of objects that are ready, or not; `kind` is the label with their names.
+fn ready<'a>(
+    kind: &'a str,
+    objects: &'a BTreeMap<(String, String), bool>,
+) -> impl Iterator<Item = (Vec<(&'a str, &'a str)>, f64)> {
+    let named = move |namespace: &'a str, name: &'a str| vec![("namespace", namespace), (kind, name)];
+    objects.iter().map(move |((namespace, name), ready)| (named(namespace, name), f64::from(u8::from(*ready))))
+}
+
 impl Line {
+    /// Adds what went through the same connection in another shard.
+    fn add(&mut self, other: Line) {
+        let Line { namespace: _, name: _, requests, held_back, breaker_open, breaker_opened, took, took_seconds } =
+            other;
+        for (method, outcome, count) in requests {
+            match self.requests.iter_mut().find(|known| (known.0, known.1) == (method, outcome)) {
+                Some(known) => known.2 += count,
+                None => self.requests.push((method, outcome, count)),
+            }
+        }
+        for (why, count) in held_back {
+            match self.held_back.iter_mut().find(|known| known.0 == why) {
+                Some(known) => known.1 += count,
+                None => self.held_back.push((why, count)),
+            }
+        }
+        self.breaker_open |= breaker_open;
+        self.breaker_opened += breaker_opened;
+        // The bounds are those of every connection.
+        for (known, (_, count)) in self.took.0.iter_mut().zip(took.0) {
+            known.1 += count;
+        }
+        self.took.1 += took.1;
+        self.took_seconds += took_seconds;
+    }
+
     fn names(&self) -> [(&str, &str); 2] {
         [("namespace", &self.namespace), ("connection", &self.name)]
     }

@@ -72,7 +72,10 @@ fn busy() -> Metrics {
                 took_seconds: 1.5,
             }];
             let unresolved = BTreeMap::from([(("payments".to_owned(), Reason::MilestoneRenamed), 2)]);
-            Scene { unfinished: 3, waiting: 1, unresolved, connections }
+            let of = |name: &str| ("payments".to_owned(), name.to_owned());
+            let connections_ready = BTreeMap::from([(of("tracker"), true)]);
+            let feeds_ready = BTreeMap::from([(of("governance"), false)]);
+            Scene { unfinished: 3, waiting: 1, unresolved, connections, connections_ready, feeds_ready }
         }
     }
     let metrics = Metrics::new();
@@ -139,6 +142,8 @@ fn how_it_stands_is_looked_up_at_each_scrape() {
         ("releaseclosure_closures_unfinished".to_owned(), "3.0"),
         ("releaseclosure_closures_waiting".to_owned(), "1.0"),
         (r#"releaseclosure_packets_unresolved{namespace="payments",cause="MilestoneRenamed"}"#.to_owned(), "2.0"),
+        (format!("releaseclosure_connection_ready{{{of}}}"), "1.0"),
+        (r#"releaseclosure_feed_ready{namespace="payments",feed="governance"}"#.to_owned(), "0.0"),
         (format!(r#"releaseclosure_requests_total{{{of},method="GET",outcome="success"}}"#), "7"),
         (format!(r#"releaseclosure_requests_held_back_total{{{of},why="rate"}}"#), "2"),
         (format!("releaseclosure_breaker_open{{{of}}}"), "1.0"),
@@ -154,6 +159,47 @@ fn how_it_stands_is_looked_up_at_each_scrape() {
     metrics.set_watch(0, None);
     let text = metrics.render();
     assert!(!text.contains("payments") && !text.contains("closures_finished"), "who does not lead, tells of nobody");
+}
+
+#[test]
+fn a_connection_for_many_namespaces_is_one_series_however_many_shards_are_led() {
+    struct Half(u64);
+    impl Watch for Half {
+        fn scene(&self) -> Scene {
+            let line = |namespace: &str| Line {
+                namespace: namespace.into(),
+                name: "shared".into(),
+                requests: vec![("GET", "success", self.0), ("PATCH", "success", 1)],
+                held_back: vec![("rate", self.0)],
+                breaker_open: self.0 > 1,
+                breaker_opened: self.0,
+                took: (vec![(0.005, self.0), (0.01, 1)], 2),
+                took_seconds: 0.5,
+            };
+            let own = format!("team-{}", self.0);
+            Scene { connections: vec![line(""), line(&own)], ..Scene::default() }
+        }
+    }
+    let metrics = Metrics::new();
+    metrics.set_watch(0, Some(Arc::new(Half(1))));
+    metrics.set_watch(1, Some(Arc::new(Half(2))));
+    let text = metrics.render();
+    let series: Vec<&str> = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+    assert_eq!(series.len(), series.iter().collect::<BTreeSet<_>>().len(), "{text}");
+    let of = r#"namespace="",connection="shared""#;
+    for (series, value) in [
+        (format!(r#"releaseclosure_requests_total{{{of},method="GET",outcome="success"}}"#), "3"),
+        (format!(r#"releaseclosure_requests_total{{{of},method="PATCH",outcome="success"}}"#), "2"),
+        (format!(r#"releaseclosure_requests_held_back_total{{{of},why="rate"}}"#), "3"),
+        (format!("releaseclosure_breaker_open{{{of}}}"), "1.0"),
+        (format!("releaseclosure_breaker_opened_total{{{of}}}"), "3"),
+        (format!(r#"releaseclosure_request_seconds_bucket{{le="0.01",{of}}}"#), "5"),
+        (format!("releaseclosure_request_seconds_count{{{of}}}"), "9"),
+        (format!("releaseclosure_request_seconds_sum{{{of}}}"), "1.0"),
+        (r#"releaseclosure_breaker_opened_total{namespace="team-2",connection="shared"}"#.to_owned(), "2"),
+    ] {
+        assert_eq!(line(&text, &series), value, "{series}");
+    }
 }
 
 #[test]
@@ -206,7 +252,7 @@ fn gauges_and_counters() {
     assert_eq!(line(&text, &build), "1");
 }
 
-/// Every label of every series: its name is one of these, and its value of the set beside it. Two are names of objects, which
+/// Every label of every series: its name is one of these, and its value of the set beside it. Three are names of objects, which
 /// administrators make; nothing else may say more than this program's own words.
 #[test]
 fn every_label_is_of_a_closed_set() {
@@ -237,6 +283,7 @@ fn every_label_is_of_a_closed_set() {
                 "refused",
                 "unavailable",
                 "unusable",
+                "held_back",
                 "success",
                 "answered",
                 "unauthorized",
@@ -261,13 +308,14 @@ fn every_label_is_of_a_closed_set() {
                 "le" => assert!(value == "+Inf" || value.parse::<f64>().is_ok(), "{series}"),
                 "namespace" => assert_eq!(value, "payments"),
                 "connection" => assert_eq!(value, "tracker"),
+                "feed" => assert_eq!(value, "governance"),
                 _ => assert!(sets.get(name).is_some_and(|set| set.contains(value)), "{label} in {series}"),
             }
         }
     }
     let named: BTreeSet<String> = sets.keys().map(|name| (*name).to_owned()).collect();
     let known: BTreeSet<String> =
-        named.into_iter().chain(["le", "namespace", "connection"].map(str::to_owned)).collect();
+        named.into_iter().chain(["le", "namespace", "connection", "feed"].map(str::to_owned)).collect();
     assert_eq!(seen, known, "a label that no series has, or one that is not told here");
 }
 

@@ -2,6 +2,8 @@
 
 use crate::releases::{self, Release};
 use crate::stage::{Setup, Stage, condition, outcomes, ready};
+use crate::support::controlplane::repository;
+use crate::waits::kubectl;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -39,6 +41,13 @@ async fn the_older_acts_and_the_younger_finds_everything_done() {
     let younger = stage.waiting("younger", "DuplicateClosure").await;
     assert_eq!(ready(&younger), ("False".to_owned(), "ProgressingWithRetry".to_owned()));
     assert_eq!(condition(&younger, "Stalled"), None);
+    // The runbook's own command tells them apart, which REASON does not.
+    let page = std::fs::read_to_string(repository("docs/runbooks/closures-waiting.md")).unwrap();
+    let path = page.split("-o jsonpath='").nth(1).and_then(|rest| rest.split('\'').next()).expect("a command");
+    let told = kubectl(&["-n", "duplicates", "get", "releaseclosures", "-o", &format!("jsonpath={path}")]).await;
+    for expected in ["duplicates/older\tTrackerUnavailable\t", "duplicates/younger\tDuplicateClosure\t"] {
+        assert!(told.contains(expected), "{told}");
+    }
     // Asked again, it still waits.
     stage.patch("younger", json!({"metadata": {"annotations": {"releaseclosure.io/requestedAt": "now"}}})).await;
     let heard = |closure: &releaseclosure::api::ReleaseClosure| {

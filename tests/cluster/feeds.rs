@@ -132,14 +132,19 @@ impl Fed {
         found.remove(0)
     }
 
-    /// How many events became this, by the operator's metrics.
-    pub async fn counted(&self, outcome: &str) -> u64 {
-        self.metric(&format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}}")).await
+    /// The operator's metrics.
+    pub async fn metrics(&self) -> String {
+        let metrics = self.operator.as_ref().unwrap().metrics.clone();
+        poster::client().get(format!("{metrics}/metrics")).send().await.unwrap().text().await.unwrap()
     }
 
-    async fn metric(&self, series: &str) -> u64 {
-        let metrics = self.operator.as_ref().unwrap().metrics.clone();
-        let text = poster::client().get(format!("{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
+    /// How many events became this, by the operator's metrics.
+    pub async fn counted(&self, outcome: &str) -> u64 {
+        self.metric(&format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}}")).await as u64
+    }
+
+    async fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
     }
@@ -147,7 +152,7 @@ impl Fed {
     /// Waits until the operator has heard that what is finished is.
     async fn none_unfinished(&self) {
         let start = Instant::now();
-        while self.metric("releaseclosure_closures_unfinished").await > 0 {
+        while self.metric("releaseclosure_closures_unfinished").await > 0.0 {
             assert!(start.elapsed() < PATIENCE, "{}", self.operator.as_ref().unwrap().read_log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -342,8 +347,51 @@ async fn the_record_is_the_fact_and_where_it_gives_no_answer_the_event_may_come_
         assert!(start.elapsed() < PATIENCE, "the playbook is not judged");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(poster.standard("evt-2", now(), &body(2)).await, 204);
-    assert_eq!(poster.standard("evt-3", now(), &body(3)).await, 204);
-    assert_eq!((fed.counted("incomplete").await, fed.counted("not_allowed").await), (1, 1));
-    assert_eq!(fed.closures().await.len(), 1);
+    fed.stage.sandbox().edit(Role::Governance, &review(4), &json!({"state": "InReview"}));
+    // Why no closure came of it, an administrator reads in the status and in the log.
+    for (number, what) in [(2, "lacks milestone."), (3, "of the service other"), (4, "state is \"InReview\"")] {
+        assert_eq!(poster.standard(&format!("evt-{number}"), now(), &body(number)).await, 204);
+        let last = |status: &Value| status["lastEvent"]["review"] == review(number);
+        let status = fed.wait("governance", "told of it", last).await;
+        let why = status["lastEvent"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(why.contains(what), "{number}: {why}");
+        let log = fed.operator.as_ref().unwrap().read_log();
+        let level = if number == 4 { "INFO" } else { "WARN" };
+        let told = |line: &&str| line.contains("a review makes no closure") && line.contains(&review(number));
+        let lines: Vec<&str> = log.lines().filter(told).collect();
+        assert!(lines.len() == 1 && lines[0].contains(level), "{lines:?}");
+    }
+    let counted =
+        [fed.counted("incomplete").await, fed.counted("not_allowed").await, fed.counted("not_accepted").await];
+    assert_eq!((counted, fed.closures().await.len()), ([1, 1, 1], 1));
+}
+
+#[tokio::test]
+async fn who_cannot_sign_does_not_learn_which_feeds_there_are_or_how_they_stand() {
+    let fed = Fed::new("feed-unsigned", 1, &[webhook("governance", "StandardWebhooks", &["webhook"])]).await;
+    let mut quiet = webhook("quiet", "StandardWebhooks", &["webhook"]);
+    quiet["spec"]["suspend"] = json!(true);
+    fed.add(&quiet).await;
+    let body = json!({"data": {"review": {"id": review(1)}}}).to_string();
+    let large = "x".repeat((1 << 20) + 1);
+    let suspended = |status: &Value| status["conditions"][0]["reason"] == "Suspended";
+    fed.wait("quiet", "suspended", suspended).await;
+    for feed in ["governance", "quiet", "nobodys"] {
+        let poster = fed.poster(feed);
+        assert_eq!(poster.forged("evt-1", now(), &body).await, 403, "{feed}");
+        assert_eq!(poster.forged("evt-1", now(), &large).await, 413, "{feed}");
+    }
+    // Who can sign is to come again.
+    assert_eq!(fed.poster("quiet").standard("evt-2", now(), &body).await, 503);
+    // Without a secret nothing can be verified: that much shows.
+    fed.add(&webhook("keyless", "StandardWebhooks", &["nowhere"])).await;
+    fed.wait("keyless", "judged", |status| status["conditions"][0]["status"] == "False").await;
+    assert_eq!(fed.poster("keyless").forged("evt-3", now(), &body).await, 503);
+    assert_eq!(fed.closures().await.len(), 0);
+    let text = fed.metrics().await;
+    let ready = |feed: &str| {
+        let series = format!("releaseclosure_feed_ready{{namespace=\"feed-unsigned\",feed=\"{feed}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned)
+    };
+    assert_eq!([ready("governance"), ready("keyless"), ready("quiet")], [Some("1.0".into()), Some("0.0".into()), None]);
 }

@@ -152,6 +152,28 @@ async fn a_channel_that_hangs_holds_up_no_halt_and_no_closure() {
     assert_eq!((told(&stage, &first), stage.sandbox().len(Role::FollowUp)), (None, 2));
 }
 
+/// A halt that meets a channel which is left alone, so that nothing is sent, is told of in the packet and in the metrics all the
+/// same: else nobody would know that nobody knows.
+#[tokio::test]
+async fn a_channel_that_lets_nothing_through_shows() {
+    let setup = Setup { policy: json!({"retry": {"initial": "1s", "max": "5s"}}), ..setup(4, false) };
+    let stage = stage("follow-up-held", setup).await;
+    let operator = stage.operator().await;
+    let away =
+        stage.fault(json!({"match": {"role": "followUp", "method": "POST"}, "action": {"status": {"code": 401}}}));
+    let (_, first) = halts(&stage, 1).await;
+    says(&stage, &first, "False", "ChannelUnavailable").await;
+    let sent = stage.count("POST", "followUp");
+    let (_, second) = halts(&stage, 2).await;
+    says(&stage, &second, "False", "ChannelUnavailable").await;
+    assert_eq!(stage.count("POST", "followUp"), sent, "nothing was sent for it");
+    let text = crate::prometheus::get(&format!("{}/metrics", operator.metrics)).await.expect("metrics");
+    let series = "releaseclosure_follow_ups_total{outcome=\"held_back\"} ";
+    let counted = text.lines().find_map(|line| line.strip_prefix(series)).expect("the series");
+    assert!(counted.parse::<u64>().unwrap() >= 1, "{counted}");
+    stage.sandbox().remove_fault(&away);
+}
+
 #[tokio::test]
 async fn a_channel_that_refuses_is_tried_again_and_one_named_later_hears_of_earlier_halts() {
     let setup = setup(1, true);

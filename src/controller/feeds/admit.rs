@@ -36,13 +36,22 @@ pub(super) struct Admitted {
     pub(super) outcome: Outcome,
     /// The closure that was made, or was there.
     pub(super) closure: Option<String>,
+    /// Why the review's record makes no closure, where it is the reason.
+    pub(super) why: Option<String>,
     /// Why the feed cannot be used, where that was found out.
     pub(super) trouble: Option<(Reason, String)>,
 }
 
 impl From<Outcome> for Admitted {
     fn from(outcome: Outcome) -> Admitted {
-        Admitted { outcome, closure: None, trouble: None }
+        Admitted { outcome, closure: None, why: None, trouble: None }
+    }
+}
+
+impl Admitted {
+    /// The record makes no closure.
+    fn none(outcome: Outcome, why: String) -> Admitted {
+        Admitted { why: Some(why), ..outcome.into() }
     }
 }
 
@@ -117,25 +126,44 @@ pub(super) async fn admit(context: &Arc<Context>, feed: &For<'_>, review: &str) 
         return Outcome::Unavailable.into();
     }
     if !authority.playbook.rules.accepted_states.contains(&record.state) {
-        return Outcome::NotAccepted.into();
+        let why = format!("The record's state is {:?}, which the playbook does not accept.", record.state);
+        return Admitted::none(Outcome::NotAccepted, why);
     }
-    let Some(spec) = mirror(feed, record) else { return Outcome::Incomplete.into() };
+    let spec = match mirror(feed, record) {
+        Ok(spec) => spec,
+        Err(why) => return Admitted::none(Outcome::Incomplete, why),
+    };
     if !authority.playbook.allows_service(&spec.release.service) {
-        return Outcome::NotAllowed.into();
+        let why = format!("The playbook closes no reviews of the service {}: see its services.", spec.release.service);
+        return Admitted::none(Outcome::NotAllowed, why);
     }
     make(context, feed, spec).await
 }
 
-/// The closure that a record asks for; none where the record lacks what one needs.
-fn mirror(feed: &For<'_>, record: ReviewRecord) -> Option<ReleaseClosureSpec> {
+/// The closure that a record asks for.
+///
+/// # Errors
+/// The record lacks what one needs: all of that, for people.
+fn mirror(feed: &For<'_>, record: ReviewRecord) -> Result<ReleaseClosureSpec, String> {
     let ReviewRecord { id, version, state: _, release, milestone, evidence, accepted_event } = record;
-    let milestone = milestone.filter(|milestone| !milestone.is_none())?;
-    let (bundle, digest) = evidence?;
+    let milestone = milestone.filter(|milestone| !milestone.is_none());
+    let needed = [
+        ("release.service", release.service.is_some()),
+        ("release.version", release.version.is_some()),
+        ("milestone", milestone.is_some()),
+        ("evidence", evidence.is_some()),
+    ];
+    let (Some(service), Some(released), Some(milestone), Some((bundle, digest))) =
+        (release.service, release.version, milestone, evidence)
+    else {
+        let lacking: Vec<&str> = needed.iter().filter(|(_, there)| !there).map(|(field, _)| *field).collect();
+        return Err(format!("The record lacks {}.", lacking.join(", ")));
+    };
     // A product that names no event has accepted this version of this review, which is one.
     let event = accepted_event.unwrap_or_else(|| format!("{id}:{version}"));
     let spec = ReleaseClosureSpec {
         playbook_ref: feed.playbook.clone(),
-        release: Release { id: release.id, service: release.service?, version: release.version? },
+        release: Release { id: release.id, service, version: released },
         review: Review { id, version, accepted_event: AcceptedEvent { id: event, source: None, time: None } },
         milestone: Milestone { id: milestone.id, title: milestone.title },
         evidence: Evidence { bundle, digest },
@@ -144,7 +172,10 @@ fn mirror(feed: &For<'_>, record: ReviewRecord) -> Option<ReleaseClosureSpec> {
         mode: feed.template.mode,
         suspend: false,
     };
-    parse::accepted(&spec).is_ok().then_some(spec)
+    match parse::accepted(&spec) {
+        Ok(_) => Ok(spec),
+        Err(invalid) => Err(format!("The record does not fit: {invalid}.")),
+    }
 }
 
 async fn make(context: &Arc<Context>, feed: &For<'_>, spec: ReleaseClosureSpec) -> Admitted {

@@ -20,7 +20,7 @@ fn record() -> ReviewRecord {
     }
 }
 
-fn mirrored(record: ReviewRecord) -> Option<ReleaseClosureSpec> {
+fn mirrored(record: ReviewRecord) -> Result<ReleaseClosureSpec, String> {
     let playbook = PlaybookRef { kind: PlaybookKind::ClosurePlaybook, name: "engineering".to_owned() };
     let template = Template { mode: Mode::Plan, coordinator: Some("release-coordinators".to_owned()) };
     mirror(&For { namespace: "n", feed: "f", playbook: &playbook, template: &template, made_by: None }, record)
@@ -47,20 +47,22 @@ fn a_closure_says_what_the_record_says() {
 type Take = fn(&mut ReviewRecord);
 
 #[test]
-fn a_record_that_lacks_something_makes_no_closure() {
-    let lacking: [(&str, Take); 7] = [
-        ("service", |record| record.release.service = None),
-        ("version", |record| record.release.version = None),
-        ("milestone", |record| record.milestone = None),
-        ("no milestone", |record| record.milestone = Some(MilestoneRef::none())),
-        ("evidence", |record| record.evidence = None),
-        ("digest", |record| record.evidence = Some(("b".to_owned(), "md5:1".to_owned()))),
-        ("an id", |record| record.release.id = "a b".to_owned()),
+fn a_record_that_lacks_something_makes_no_closure_and_it_is_said_what() {
+    let lacking: [(&str, Take); 8] = [
+        ("lacks release.service.", |record| record.release.service = None),
+        ("lacks release.version.", |record| record.release.version = None),
+        ("lacks milestone.", |record| record.milestone = None),
+        ("lacks milestone.", |record| record.milestone = Some(MilestoneRef::none())),
+        ("lacks evidence.", |record| record.evidence = None),
+        ("lacks release.service, evidence.", |record| (record.release.service, record.evidence) = (None, None)),
+        ("evidence.digest must", |record| record.evidence = Some(("b".to_owned(), "md5:1".to_owned()))),
+        ("release.id must", |record| record.release.id = "a b".to_owned()),
     ];
     for (what, take) in lacking {
         let mut record = record();
         take(&mut record);
-        assert_eq!(mirrored(record), None, "{what}");
+        let why = mirrored(record).expect_err(what);
+        assert!(why.contains(what), "{why}");
     }
 }
 

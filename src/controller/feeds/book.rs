@@ -1,6 +1,6 @@
 //! What is known of one feed, as its status tells it. Pure: what is written when is for [`super`] to say.
 
-use crate::api::acceptance_feed::{Count, LastEvent, LastRefusal, Position};
+use crate::api::acceptance_feed::{Count, LAST_MESSAGE_MAX, LastEvent, LastRefusal, Position};
 use crate::api::conditions::{self, Condition, Stamp, Truth};
 use crate::api::{AcceptanceFeed, AcceptanceFeedStatus};
 use crate::closure::reason::Reason;
@@ -42,6 +42,8 @@ pub(super) struct Came {
     pub(super) review: Option<String>,
     /// The closure that was made, or was there.
     pub(super) closure: Option<String>,
+    /// Why no closure came of it, where the record says that.
+    pub(super) why: Option<String>,
 }
 
 /// What is known of one feed.
@@ -95,8 +97,9 @@ impl Book {
         if outcome.is_refusal() {
             self.last_refusal = Some(LastRefusal { at, outcome });
         } else {
-            let Came { event, review, closure } = came;
-            self.last_event = Some(LastEvent { at, outcome, event, review, closure });
+            let Came { event, review, closure, why } = came;
+            let message = why.map(|why| why.chars().take(LAST_MESSAGE_MAX).collect());
+            self.last_event = Some(LastEvent { at, outcome, event, review, closure, message });
         }
         self.version += 1;
         if let Some(fingerprint) = fingerprint.filter(|_| outcome.is_remembered()) {
@@ -183,8 +186,12 @@ mod tests {
         for number in 0..2000_u32 {
             let mut print = [0; 32];
             print[..4].copy_from_slice(&number.to_be_bytes());
-            let came =
-                Came { event: Some("e".repeat(128)), review: Some("r".repeat(128)), closure: Some("c".repeat(253)) };
+            let came = Came {
+                event: Some("e".repeat(128)),
+                review: Some("r".repeat(128)),
+                closure: Some("c".repeat(253)),
+                why: Some("ä".repeat(1000)),
+            };
             let version = book.note(Outcome::Created, came, Some(&print), now);
             assert_eq!(version, u64::from(number) + 1, "to be stored before it is answered");
         }

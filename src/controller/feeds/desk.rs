@@ -2,7 +2,7 @@
 
 use super::admit::{self, For};
 use super::book::Came;
-use super::{Feeds, SECRET_AGE_MAX, SECRET_AGE_MIN};
+use super::{Feeds, SECRET_AGE_MAX, SECRET_AGE_MIN, explain};
 use crate::api::AcceptanceFeed;
 use crate::closure::reason::Reason;
 use crate::feeds::server::{Delivery, Desk};
@@ -43,11 +43,13 @@ impl Desk for Feeds {
 
 impl Feeds {
     async fn receive(&self, delivery: Delivery, told: &spans::Delivery) -> Outcome {
-        let feed = self.store.get(&ObjectRef::new(&delivery.name).within(&delivery.namespace));
+        let feed = self.context.feeds.get(&ObjectRef::new(&delivery.name).within(&delivery.namespace));
         let Some(feed) = feed.filter(|feed| feed.spec.webhook.is_some()) else {
+            // What came in badly is answered as it is where there is a feed: nobody who cannot sign learns which there are.
+            let outcome = delivery.body.err().unwrap_or(Outcome::Unknown);
             // There is no status to tell it on.
-            self.context.metrics.feed_event(Source::Webhook, Outcome::Unknown);
-            return Outcome::Unknown;
+            self.context.metrics.feed_event(Source::Webhook, outcome);
+            return outcome;
         };
         told.is_for(&delivery.namespace, &delivery.name);
         self.take_for(&feed, delivery, told).await
@@ -62,11 +64,9 @@ impl Feeds {
             Ok(body) => body,
             Err(outcome) => return self.note(Source::Webhook, feed, &entry, outcome, came, None).await,
         };
-        if feed.spec.suspend {
-            return self.note(Source::Webhook, feed, &entry, Outcome::Unready, came, None).await;
-        }
         let mut signed = Err(Outcome::WronglySigned);
         for age in [SECRET_AGE_MAX, SECRET_AGE_MIN] {
+            // Where no secret can be read nothing can be verified, and a sender who could sign is to come again.
             let Ok(keys) = self.keys(feed, &entry, age).await else {
                 return self.note(Source::Webhook, feed, &entry, Outcome::Unready, came, None).await;
             };
@@ -81,6 +81,10 @@ impl Feeds {
             Err(outcome) => return self.note(Source::Webhook, feed, &entry, outcome, came, None).await,
         };
         came.event = signed.id;
+        // Only who can sign is told that a feed is suspended.
+        if feed.spec.suspend {
+            return self.note(Source::Webhook, feed, &entry, Outcome::Unready, came, None).await;
+        }
         let print = signed.fingerprint;
         let _turn = entry.turns.lock(print).await;
         if entry.book().knows(&print) {
@@ -103,8 +107,10 @@ impl Feeds {
         let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
         let of = For { namespace: &namespace, feed: &name, playbook, template, made_by };
         let admitted = admit::admit(&self.context, &of, &review).await;
+        explain(feed, &review, &admitted, None);
         came.review = Some(review);
         came.closure = admitted.closure;
+        came.why = admitted.why;
         // Of playbook and connection the feed's condition tells by itself.
         let hindered = admitted.trouble.filter(|(reason, _)| *reason == Reason::FeedHindered);
         if hindered.is_some() || admitted.outcome.is_remembered() {

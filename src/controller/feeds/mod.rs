@@ -19,19 +19,22 @@ use super::secrets;
 use crate::api::AcceptanceFeed;
 use crate::closure::ids::System;
 use crate::closure::reason::Reason;
+use crate::feeds::again::{Again, Turn};
 use crate::feeds::signature::Keys;
 use crate::feeds::{Outcome, Source};
+use crate::roles::{ListedReview, PUT_OFF_MAX};
 use crate::shards::Shard;
+use admit::Admitted;
 use book::{Book, Came, Verdict};
 pub(super) use desks::Desks;
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A Secret is read again before use when the last look is older than this.
 const SECRET_AGE_MAX: Duration = Duration::from_secs(60);
@@ -45,7 +48,6 @@ const WRITE_TRIES: u32 = 4;
 /// The feeds of the cluster, or of the one namespace that is watched.
 pub(super) struct Feeds {
     context: Arc<Context>,
-    store: Store<AcceptanceFeed>,
     /// Whether an address is served for webhooks.
     served: bool,
     entries: Mutex<HashMap<ObjectRef<AcceptanceFeed>, Arc<Entry>>>,
@@ -65,6 +67,10 @@ struct Entry {
     /// Found out while it was used, and gone with the next success.
     trouble: Mutex<Option<(Reason, String)>>,
     polling: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Reviews of lists that are put off.
+    listed: Mutex<Again<ListedReview>>,
+    /// Events of a stream that are put off.
+    handed_out: Mutex<Again<String>>,
 }
 
 #[derive(Default)]
@@ -87,14 +93,21 @@ impl Entry {
     fn trouble(&self) -> MutexGuard<'_, Option<(Reason, String)>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn listed(&self) -> MutexGuard<'_, Again<ListedReview>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handed_out(&self) -> MutexGuard<'_, Again<String>> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Feeds {
-    /// Feeds as a watch keeps them. `served`: whether an address is served for webhooks.
-    pub(super) fn new(context: Arc<Context>, store: Store<AcceptanceFeed>, served: bool) -> Feeds {
+    /// Feeds as the context's watch keeps them. `served`: whether an address is served for webhooks.
+    pub(super) fn new(context: Arc<Context>, served: bool) -> Feeds {
         Feeds {
             context,
-            store,
             served,
             entries: Mutex::default(),
             in_hand: AtomicUsize::new(0),
@@ -132,6 +145,8 @@ impl Feeds {
             turns: Locks::default(),
             trouble: Mutex::default(),
             polling: Arc::default(),
+            listed: Mutex::new(Again::with_room(PUT_OFF_MAX)),
+            handed_out: Mutex::new(Again::with_room(PUT_OFF_MAX)),
         });
         entries.insert(ObjectRef::from_obj(feed), entry.clone());
         entry
@@ -140,7 +155,7 @@ impl Feeds {
     /// Every few seconds: says of each feed whether it can be used, asks where it is time to, stores what was not urgent.
     pub(super) async fn keep(self: &Arc<Feeds>) {
         loop {
-            let all = self.store.state();
+            let all = self.context.feeds.state();
             {
                 let alive: std::collections::HashSet<_> = all.iter().map(|feed| ObjectRef::from_obj(&**feed)).collect();
                 let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,6 +323,26 @@ impl Feeds {
             }
         }
         false
+    }
+}
+
+/// Says in the log why a record makes no closure: at its first look, and when it is given up. `turn` is none where nobody but
+/// the sender brings the event again.
+fn explain(feed: &AcceptanceFeed, review: &str, admitted: &Admitted, turn: Option<Turn>) {
+    let Some(why) = &admitted.why else { return };
+    let (namespace, name, outcome) = (feed.namespace(), feed.name_any(), admitted.outcome.label());
+    match turn {
+        Some(Turn::Again(_)) => {}
+        Some(Turn::Over) => {
+            warn!(namespace, feed = name, review, outcome, why, "a review makes no closure, and is asked for no more");
+        }
+        // That a review is reopened is nobody's mistake.
+        None | Some(Turn::First(_)) if admitted.outcome == Outcome::NotAccepted => {
+            info!(namespace, feed = name, review, outcome, why, "a review makes no closure");
+        }
+        None | Some(Turn::First(_)) => {
+            warn!(namespace, feed = name, review, outcome, why, "a review makes no closure");
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Asking: the governance system's list of accepted reviews, page by page, from where the last look began.
 //!
 //! A look begins a little before the last one did, since lists and clocks may be late; what it meets again is met by name.
-//! How far it has come is stored page by page, so that the next process goes on there.
+//! How far it has come is stored page by page, so that the next process goes on there. A review whose record makes no closure
+//! is asked for again by its id for an hour, whatever the list shows by then.
 
 use super::admit::{self, Authority, For};
 use super::book::Came;
-use super::{Entry, Feeds};
+use super::{Entry, Feeds, explain};
 use crate::api::AcceptanceFeed;
 use crate::api::acceptance_feed::{Poll, Position};
 use crate::api::parse;
 use crate::closure::reason::Reason;
 use crate::feeds::{Answer, Outcome, Source};
-use crate::roles::Listed;
+use crate::roles::{Listed, ListedReview};
 use crate::spans::Delivery;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -66,6 +67,16 @@ impl Feeds {
         let Some(governance) = authority.connected.governance.clone() else { return Looked::Partly };
         let states = &authority.playbook.rules.accepted_states;
         let mut position = start(feed, entry, poll, self.context.now());
+        // First those whose records may have been put right: by now no list may show them. They are remembered by themselves, so
+        // that one that cannot be read now does not keep the look where it is.
+        let mut failures = 0;
+        let due = entry.listed().due(Instant::now());
+        for review in due {
+            failures += u32::from(self.follow_up(feed, entry, review).await.answer() == Answer::Later);
+            if failures > FAILURES_MAX {
+                return Looked::Partly;
+            }
+        }
         let mut failures = 0;
         for _ in 0..PAGES_MAX {
             // A state that the playbook accepts no more: the look begins again.
@@ -88,19 +99,10 @@ impl Feeds {
                 }
             };
             for review in page.reviews {
-                // One review version is one event, whoever lists it how often.
-                let print: [u8; 32] = Sha256::digest(format!("{}@{}", review.id, review.version)).into();
-                if entry.book().knows(&print) {
+                if entry.book().knows(&print(&review)) || entry.listed().holds(&review) {
                     continue;
                 }
-                let told = Delivery::begin(Source::Poll.label());
-                told.is_for(&namespace, &feed.name_any());
-                let follow_up = self.follow_up(feed, entry, &told, review.id, &print);
-                let outcome = follow_up.instrument(told.span()).await;
-                told.ended(outcome.label());
-                if outcome.answer() == Answer::Later {
-                    failures += 1;
-                }
+                failures += u32::from(self.follow_up(feed, entry, review).await.answer() == Answer::Later);
                 if failures > FAILURES_MAX {
                     return Looked::Partly;
                 }
@@ -128,24 +130,37 @@ impl Feeds {
     }
 
     /// Reads one review of a list and makes its closure.
-    async fn follow_up(
-        &self,
-        feed: &AcceptanceFeed,
-        entry: &Entry,
-        told: &Delivery,
-        review: String,
-        print: &[u8; 32],
-    ) -> Outcome {
+    async fn follow_up(&self, feed: &AcceptanceFeed, entry: &Entry, review: ListedReview) -> Outcome {
         let (namespace, name) = (feed.namespace().unwrap_or_default(), feed.name_any());
+        let told = Delivery::begin(Source::Poll.label());
+        told.is_for(&namespace, &name);
         let (playbook, template) = (&feed.spec.playbook_ref, &feed.spec.template);
         let of = For { namespace: &namespace, feed: &name, playbook, template, made_by: told.context(None) };
-        let admitted = admit::admit(&self.context, &of, &review).await;
-        if admitted.trouble.is_some() {
-            *entry.trouble() = admitted.trouble;
-        }
-        let came = Came { event: None, review: Some(review), closure: admitted.closure };
-        self.note(Source::Poll, feed, entry, admitted.outcome, came, Some(print)).await
+        let following = async {
+            let admitted = admit::admit(&self.context, &of, &review.id).await;
+            let mut turn = None;
+            if admitted.outcome.may_come_right() {
+                turn = Some(entry.listed().put_off(review.clone(), Instant::now()));
+            } else if admitted.outcome.answer() != Answer::Later {
+                entry.listed().settle(&review);
+            }
+            explain(feed, &review.id, &admitted, turn);
+            if admitted.trouble.is_some() {
+                *entry.trouble() = admitted.trouble;
+            }
+            let print = print(&review);
+            let came = Came { event: None, review: Some(review.id), closure: admitted.closure, why: admitted.why };
+            self.note(Source::Poll, feed, entry, admitted.outcome, came, Some(&print)).await
+        };
+        let outcome = following.instrument(told.span()).await;
+        told.ended(outcome.label());
+        outcome
     }
+}
+
+/// One review version is one event, whoever lists it how often.
+fn print(review: &ListedReview) -> [u8; 32] {
+    Sha256::digest(format!("{}@{}", review.id, review.version)).into()
 }
 
 /// Where a look begins: where the last one was broken off, or where it ended.

@@ -46,8 +46,8 @@ table! {
     EVENTS_CONSUMER: Governance Get "$JS.API.CONSUMER.INFO.{stream}.{consumer}" &[], "", "see that the consumer fits";
     NEXT_EVENT: Governance Get "$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}" &[], r#"{"batch":1,"no_wait":true}"#,
         "for feeds: the next event";
-    SETTLE_EVENT: Governance Post "$JS.ACK.{receipt}" &[], "+ACK or +TERM",
-        "for feeds: its closure is there, or there will be none";
+    SETTLE_EVENT: Governance Post "$JS.ACK.{receipt}" &[], "+ACK, +TERM or -NAK",
+        "for feeds: its closure is there, there will be none, or it is put off";
     QUEUE_STREAM: Queue Get "$JS.API.STREAM.INFO.{stream}" &[], "", "see that the stream fits";
     QUEUE_PROBE: Queue Patch "{prefix}.releaseclosure-probe" &[("Nats-Expected-Stream", NO_STREAM)], "",
         "see that the user may publish: such a message is always refused";

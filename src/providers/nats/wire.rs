@@ -94,6 +94,8 @@ pub(super) struct Consumer {
     pub(super) durable_name: String,
     pub(super) ack_policy: String,
     pub(super) deliver_subject: String,
+    /// Events that it hands out before the first of them is settled; none or less than one for any number.
+    pub(super) max_ack_pending: i64,
 }
 
 /// Reads the reply to a request for a consumer.

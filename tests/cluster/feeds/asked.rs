@@ -50,6 +50,35 @@ async fn what_was_accepted_is_found_page_by_page_and_made_once() {
     assert_eq!(fed.stage.sandbox().deliveries().len(), 5);
 }
 
+/// The list shows a review once, and its record is not complete then.
+#[tokio::test]
+async fn a_review_whose_record_is_put_right_is_found_though_the_list_has_passed_it() {
+    let setup = Setup { seed: sandbox::generate(3), shared: false, ..Setup::default() };
+    let fed = Fed::with("feed-asks-again", setup, &[]).await;
+    let mut whole = fed.stage.record(Role::Governance, &review(2));
+    // That is when it was accepted, whatever is changed in it later.
+    whole["acceptedEvent"]["at"] = json!("2026-01-01T00:00:00Z");
+    let mut lacking = whole.clone();
+    lacking["milestone"] = Value::Null;
+    fed.stage.sandbox().put(Role::Governance, &review(2), lacking);
+    let mut feed = poll("2020-01-01T00:00:00Z");
+    feed["spec"]["poll"]["overlap"] = json!("0s");
+    fed.add(&feed).await;
+    until(&fed, 2).await;
+    let status = fed.wait("asks", "through", |status| !status["position"]["acceptedAfter"].is_null()).await;
+    assert!(count(&status, "Incomplete") >= 1, "{status:#}");
+    fed.wait("asks", "past it", |status| {
+        let after = status["position"]["acceptedAfter"].as_str().unwrap_or_default();
+        !after.starts_with("2020") && status["position"]["began"].is_null()
+    })
+    .await;
+    fed.stage.sandbox().put(Role::Governance, &review(2), whole);
+    until(&fed, 3).await;
+    let log = fed.operator.as_ref().unwrap().read_log();
+    let told = log.lines().filter(|line| line.contains("makes no closure") && line.contains(&review(2))).count();
+    assert_eq!(told, 1, "once, however often it is looked at");
+}
+
 async fn until(fed: &Fed, closures: usize) {
     let start = Instant::now();
     while fed.closures().await.len() < closures {

@@ -3,9 +3,10 @@
 use super::poster::now;
 use super::{Fed, review, webhook};
 use crate::operators::ACCOUNT;
-use crate::stage::OPEN_FEEDS;
+use crate::stage::{OPEN_FEEDS, PATIENCE};
 use crate::support::controlplane::{eventually, repository};
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn without_the_right_to_create_nothing_is_acknowledged_and_with_it_the_same_event_makes_the_closure() {
@@ -26,6 +27,9 @@ async fn without_the_right_to_create_nothing_is_acknowledged_and_with_it_the_sam
     let status = fed.wait("governance", "hindered", hindered).await;
     let message = status["conditions"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("open-namespace-feeds"), "{message}");
+    let series = "releaseclosure_feed_ready{namespace=\"feed-rights\",feed=\"governance\"} ";
+    let told = |text: String| text.lines().find_map(|line| line.strip_prefix(series)).map(str::to_owned);
+    assert_eq!(told(fed.metrics().await).as_deref(), Some("0.0"));
 
     let role = repository(file).display().to_string();
     let namespace = fed.stage.namespace.clone();
@@ -35,4 +39,15 @@ async fn without_the_right_to_create_nothing_is_acknowledged_and_with_it_the_sam
     assert_eq!(fed.closure_of(1).await.spec.review.id, review(1));
     assert_eq!(fed.counted("replayed").await, 0);
     fed.ready("governance").await;
+    let start = Instant::now();
+    while told(fed.metrics().await).as_deref() != Some("1.0") {
+        assert!(start.elapsed() < PATIENCE, "{:?}", told(fed.metrics().await));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The series goes with the feed.
+    fed.feeds.delete("governance", &Default::default()).await.unwrap();
+    while told(fed.metrics().await).is_some() {
+        assert!(start.elapsed() < PATIENCE, "a feed that is gone is told of");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
