@@ -3,6 +3,10 @@
 //! The program is one binary with subcommands. Under the name `kubectl-releaseclosure` on the `PATH` it is a kubectl
 //! plugin as well, with the same subcommands.
 
+mod resolver;
+
+pub use resolver::{Resolver, Whose};
+
 use crate::closure::ledger::Handoff;
 use crate::shards::Shards;
 use clap::builder::BoolishValueParser;
@@ -335,6 +339,10 @@ pub struct NetworkPolicy {
     /// they move.
     #[arg(long)]
     pub resolve: bool,
+    /// Where the operator looks names up: a namespace, an address or a block of addresses; with a port, where that is not 53.
+    /// Node-local caches have 169.254.20.10, OpenShift has openshift-dns:5353. May be given several times.
+    #[arg(long, default_value = "kube-system")]
+    pub dns: Vec<Resolver>,
     /// JSON instead of YAML.
     #[arg(short, long, default_value = "yaml")]
     pub output: Output,

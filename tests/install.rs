@@ -5,6 +5,8 @@
 
 #[path = "install/chart.rs"]
 mod chart;
+#[path = "install/commands.rs"]
+mod commands;
 #[path = "install/gitops.rs"]
 mod gitops;
 #[path = "install/network.rs"]
@@ -12,8 +14,12 @@ mod network;
 #[path = "cluster/operators.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod operators;
+#[path = "install/optional.rs"]
+mod optional;
 #[path = "support/ports.rs"]
 mod ports;
+#[path = "install/rendered.rs"]
+mod rendered;
 #[path = "cluster/stage.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod stage;

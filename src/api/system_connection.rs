@@ -104,9 +104,9 @@ pub struct SystemConnectionSpec {
 }
 
 impl SystemConnectionSpec {
-    /// Where requests go, as a URL, whatever the product. None where no product is given.
+    /// Everywhere that requests go, as URLs, whatever the product. None where no product is given, or what is given is no place.
     #[must_use]
-    pub fn endpoint(&self) -> Option<String> {
+    pub fn endpoints(&self) -> Vec<String> {
         // Every field by its name, so that no product is forgotten.
         let SystemConnectionSpec {
             allowed_roles: _,
@@ -128,6 +128,7 @@ impl SystemConnectionSpec {
             allow_plaintext: _,
         } = self;
         let mail = smtp.as_ref().map(|smtp| format!("smtp://{}:{}", smtp.host, smtp.port()));
+        let store = object_store.as_ref().and_then(ObjectStore::base);
         let all = [
             http.as_ref().map(|http| http.endpoint.as_str()),
             gitea.as_ref().map(|gitea| gitea.endpoint.as_str()),
@@ -137,12 +138,13 @@ impl SystemConnectionSpec {
             cloud_events.as_ref().map(|events| events.endpoint.as_str()),
             slack.as_ref().map(|slack| slack.endpoint.as_str()),
             sqs.as_ref().and_then(Sqs::endpoint),
-            object_store.as_ref().and_then(ObjectStore::endpoint).map(String::as_str),
+            store.as_deref(),
             oci.as_ref().map(|oci| oci.endpoint.as_str()),
+            oci.as_ref().and_then(|oci| oci.token_endpoint.as_deref()),
             nats.as_ref().map(|nats| nats.endpoint.as_str()),
             mail.as_deref(),
         ];
-        all.into_iter().flatten().next().map(str::to_owned)
+        all.into_iter().flatten().map(str::to_owned).collect()
     }
 
     /// Where the bearer token, or what it is fetched with, is, whatever the product.

@@ -7,7 +7,7 @@ use super::cluster::{Place, ask};
 use super::error::{Error, Tried, VIEWER};
 use super::{Ending, show};
 use crate::api::{ClusterSystemConnection, SystemConnection};
-use crate::settings::{NetworkPolicy, Output};
+use crate::settings::{NetworkPolicy, Output, Resolver, Whose};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
@@ -49,20 +49,25 @@ pub async fn network_policy(settings: &NetworkPolicy) -> Result<Ending, Error> {
     let mut ways = BTreeSet::new();
     for (name, spec) in own.chain(shared) {
         let invalid = |why: String| Error::Connection { name: name.clone(), why };
-        let endpoint = spec.endpoint().ok_or_else(|| invalid("it names no system".to_owned()))?;
-        let (peer, port) = way(&endpoint).ok_or_else(|| invalid("its endpoint is no URL".to_owned()))?;
-        match (peer, host(&endpoint)) {
-            (Peer::Anybody, Some(host)) if settings.resolve => {
-                let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-                let found = found.map_err(|error| invalid(format!("{host} has no address: {error}")))?;
-                ways.extend(found.map(|address| (Peer::Address(address.ip()), port)));
+        let endpoints = spec.endpoints();
+        if endpoints.is_empty() {
+            return Err(invalid("it names no system".to_owned()));
+        }
+        for endpoint in endpoints {
+            let (peer, port) = way(&endpoint).ok_or_else(|| invalid("its endpoint is no URL".to_owned()))?;
+            match (peer, host(&endpoint)) {
+                (Peer::Anybody, Some(host)) if settings.resolve => {
+                    let found = tokio::net::lookup_host((host.as_str(), 0)).await;
+                    let found = found.map_err(|error| invalid(format!("{host} has no address: {error}")))?;
+                    ways.extend(found.map(|address| (Peer::Address(address.ip()), port)));
+                }
+                (peer, _) => ways.extend([(peer, port)]),
             }
-            (peer, _) => ways.extend([(peer, port)]),
         }
     }
     let servers = if settings.api_server.is_empty() { api_server(&place).await? } else { settings.api_server.clone() };
     ways.extend(servers.into_iter().map(|server| (Peer::Address(server.ip()), Some(server.port()))));
-    let policy = policy(settings.cluster.namespace.name().unwrap_or(NAMESPACE), &ways);
+    let policy = policy(settings.cluster.namespace.name().unwrap_or(NAMESPACE), &settings.dns, &ways);
     let text = match settings.output {
         Output::Json => serde_json::to_string_pretty(&policy).map_err(|error| error.to_string()),
         Output::Yaml => serde_saphyr::to_string(&policy).map_err(|error| error.to_string()),
@@ -127,17 +132,26 @@ fn in_cluster(name: &str) -> Option<String> {
     }
 }
 
-fn policy(namespace: &str, ways: &BTreeSet<Way>) -> Value {
+/// The egress alone: who may come in stands in policies of its own, and it is for others to narrow them.
+fn policy(namespace: &str, resolvers: &[Resolver], ways: &BTreeSet<Way>) -> Value {
     let own = json!({"matchLabels": {"app.kubernetes.io/name": "releaseclosure"}});
     let in_namespace =
         |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
     let port = |protocol: &str, port: u16| json!({"protocol": protocol, "port": port});
-    let mut egress = vec![json!({"to": [in_namespace("kube-system")], "ports": [port("UDP", 53), port("TCP", 53)]})];
+    let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
+    let mut egress: Vec<Value> = Vec::new();
+    for Resolver { whose, port: number } in resolvers {
+        let to = match whose {
+            Whose::Block(cidr) => block(cidr),
+            Whose::Namespace(name) => in_namespace(name),
+        };
+        egress.push(json!({"to": [to], "ports": [port("UDP", *number), port("TCP", *number)]}));
+    }
     let mut by_port: BTreeMap<Option<u16>, Vec<Value>> = BTreeMap::new();
     for (peer, port) in ways {
         let peers = match peer {
-            Peer::Address(IpAddr::V4(address)) => vec![json!({"ipBlock": {"cidr": format!("{address}/32")}})],
-            Peer::Address(IpAddr::V6(address)) => vec![json!({"ipBlock": {"cidr": format!("{address}/128")}})],
+            Peer::Address(IpAddr::V4(address)) => vec![block(&format!("{address}/32"))],
+            Peer::Address(IpAddr::V6(address)) => vec![block(&format!("{address}/128"))],
             Peer::Namespace(name) => vec![in_namespace(name)],
             Peer::Anybody => vec![
                 json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}),
@@ -150,15 +164,13 @@ fn policy(namespace: &str, ways: &BTreeSet<Way>) -> Value {
         Some(number) => json!({"to": to, "ports": [port("TCP", number)]}),
         None => json!({"to": to}),
     }));
-    let metrics = json!({"namespaceSelector": {"matchLabels": {"releaseclosure.io/metrics": "true"}}});
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": "releaseclosure-operator", "namespace": namespace,
             "labels": {"app.kubernetes.io/name": "releaseclosure"}},
         "spec": {
             "podSelector": own,
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [metrics], "ports": [port("TCP", 8080)]}],
+            "policyTypes": ["Egress"],
             "egress": egress,
         },
     })

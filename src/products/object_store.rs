@@ -3,6 +3,7 @@
 use super::{ENDPOINT_PATTERN, SecretKeyRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Where bundles begin: nothing, or folders that each end in a slash.
 const PREFIX_PATTERN: &str = r"^([A-Za-z0-9_=,+~-][A-Za-z0-9._=,+~-]*/)*$";
@@ -98,12 +99,18 @@ pub struct Azure {
 }
 
 impl ObjectStore {
-    /// Where the store is.
+    /// Where the bucket is: what stands before the path of each object, without a slash at its end. None where not exactly one store
+    /// is given, or the bucket is to be a part of a host's name and the endpoint has none.
     #[must_use]
-    pub fn endpoint(&self) -> Option<&String> {
-        let ObjectStore { s3, gcs, azure } = self;
-        let s3 = s3.as_ref().map(|s3| &s3.endpoint);
-        s3.or(gcs.as_ref().map(|gcs| &gcs.endpoint)).or(azure.as_ref().map(|azure| &azure.endpoint))
+    pub fn base(&self) -> Option<String> {
+        let below = |endpoint: &str, bucket: &str| format!("{}/{bucket}", endpoint.trim_end_matches('/'));
+        match self {
+            ObjectStore { s3: Some(s3), gcs: None, azure: None } if !s3.path_style => in_host(&s3.endpoint, &s3.bucket),
+            ObjectStore { s3: Some(s3), gcs: None, azure: None } => Some(below(&s3.endpoint, &s3.bucket)),
+            ObjectStore { s3: None, gcs: Some(gcs), azure: None } => Some(below(&gcs.endpoint, &gcs.bucket)),
+            ObjectStore { s3: None, gcs: None, azure: Some(azure) } => Some(below(&azure.endpoint, &azure.container)),
+            ObjectStore { .. } => None,
+        }
     }
 
     /// The Secrets that it names, by what each is for.
@@ -129,6 +136,14 @@ pub const SECRET_KEY: &str = "secretKey";
 pub const SESSION_TOKEN: &str = "sessionToken";
 /// The secret that is a shared access signature.
 pub const SAS: &str = "sas";
+
+/// The endpoint with the bucket as first part of the host's name.
+fn in_host(endpoint: &str, bucket: &str) -> Option<String> {
+    let mut url = Url::parse(endpoint).ok()?;
+    let host = format!("{bucket}.{}", url.domain()?);
+    url.set_host(Some(&host)).ok()?;
+    Some(url.as_str().trim_end_matches('/').to_owned())
+}
 
 fn google() -> String {
     "https://storage.googleapis.com".to_owned()

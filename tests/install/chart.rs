@@ -1,21 +1,23 @@
 //! The Helm chart: what it renders is what the manifests are, its values are checked, and an uninstall takes no closure along.
 
+use crate::rendered::{Objects, objects, with};
 use crate::support::controlplane::{ControlPlane, eventually, kustomized, repository};
 use crate::systems;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Helm, which knows no cluster but the one it is given.
-struct Helm {
+pub struct Helm {
     binary: PathBuf,
     home: PathBuf,
 }
 
 impl Helm {
-    fn find() -> Option<Helm> {
+    /// The one that is built; none where it is not, which is told.
+    pub fn find() -> Option<Helm> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("helm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -33,8 +35,13 @@ impl Helm {
     }
 
     fn template(&self, values: &[&str]) -> Result<Objects, String> {
+        self.text(values).map(|text| objects(&text))
+    }
+
+    /// What the chart makes with these values, as YAML; or Helm's complaint.
+    pub fn text(&self, values: &[&str]) -> Result<String, String> {
         let fixed = ["template", "r", "CHART", "--namespace=releaseclosure-system", "--kube-version=1.36.0"];
-        self.run(&[&fixed, values].concat()).map(|text| objects(&text))
+        self.run(&[&fixed, values].concat())
     }
 }
 
@@ -42,47 +49,6 @@ impl Drop for Helm {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.home);
     }
-}
-
-type Objects = BTreeMap<(String, String, String), Value>;
-
-fn objects(yaml: &str) -> Objects {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("YAML");
-    let all = documents.into_iter().filter(Value::is_object).map(|object| {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let of = &object["metadata"];
-        ((text(&object["kind"]), text(&of["namespace"]), text(&of["name"])), object)
-    });
-    let (count, map) = all.fold((0, BTreeMap::new()), |(count, mut map), (key, object)| {
-        map.insert(key, object);
-        (count + 1, map)
-    });
-    assert_eq!(map.len(), count, "an object is there twice");
-    map
-}
-
-/// What the manifests install, with one of the components.
-fn manifests(component: Option<&str>) -> Objects {
-    let Some(component) = component else { return objects(&kustomized(&repository("."))) };
-    let overlay = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{component}-{}", std::process::id()));
-    std::fs::create_dir_all(&overlay).unwrap();
-    // Kustomize takes no absolute path.
-    let up: PathBuf = overlay.strip_prefix("/").unwrap().components().map(|_| "..").collect();
-    let at = |part: &str| up.join(repository(part).strip_prefix("/").unwrap()).display().to_string();
-    let mut resources = vec![at("manifests/base")];
-    // Nor a file of another folder.
-    for file in std::fs::read_dir(repository("crds")).unwrap().map(Result::unwrap) {
-        std::fs::copy(file.path(), overlay.join(file.file_name())).unwrap();
-        resources.push(file.file_name().into_string().unwrap());
-    }
-    let kustomization = json!({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": resources, "components": [at(&format!("manifests/components/{component}"))],
-    });
-    std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-    let built = objects(&kustomized(&overlay));
-    std::fs::remove_dir_all(&overlay).unwrap();
-    built
 }
 
 /// How many kinds there are.
@@ -101,7 +67,9 @@ fn same(helm: &Helm, values: &[&str], component: Option<&str>) {
             kept += 1;
         }
     }
-    let mut expected = manifests(component);
+    // With a component, beside what an installation starts with.
+    let expected = component.map(|component| with(&["starter-egress", component]));
+    let mut expected = objects(&expected.unwrap_or_else(|| kustomized(&repository("."))));
     // A release is in a namespace that is there already.
     let namespace = ("Namespace".to_owned(), String::new(), "releaseclosure-system".to_owned());
     assert!(expected.remove(&namespace).is_some());
@@ -128,11 +96,11 @@ fn chart_and_manifests_are_the_same_objects() {
     for (component, value) in components {
         same(&helm, &["--set", value], Some(component));
     }
-    // The others are for a namespace of somebody else.
+    // The others are for a namespace of somebody else, but for the one that is always there.
     let all = std::fs::read_dir(repository("manifests/components")).unwrap();
     let others = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let others: BTreeSet<_> = others.filter(|name| components.iter().all(|(known, _)| known != name)).collect();
-    assert_eq!(others, ["open-namespace-feeds", "open-namespace-secrets"].map(str::to_owned).into());
+    assert_eq!(others, ["open-namespace-feeds", "open-namespace-secrets", "starter-egress"].map(str::to_owned).into());
 }
 
 #[test]
@@ -269,6 +237,11 @@ fn an_uninstall_keeps_every_closure_and_a_new_install_finds_it() {
     pods(2);
     helm.run(&[&["upgrade", "r", "CHART", "--set", open, "--set", "replicas=1"], &own[..]].concat()).unwrap();
     pods(1);
+    // As a downgrade is made: the definitions stay as they are.
+    let definitions = || plane.kubectl(&["get", "crd", "-o", "name"]).lines().count();
+    helm.run(&[&["upgrade", "r", "CHART", "--set", open, "--set", "replicas=1,crds.install=false"], &own[..]].concat())
+        .unwrap();
+    assert_eq!(definitions(), kinds());
     let may = |verb: &str, what: &str| {
         let account = "--as=system:serviceaccount:releases:releaseclosure-operator";
         plane.try_kubectl(&["-n", "payments", "auth", "can-i", verb, what, account]).ok

@@ -210,6 +210,37 @@ async fn every_state_of_a_closure_has_its_health() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_is_healthy_when_it_takes_events_and_says_when_it_cannot_or_shall_not() {
+    let Some(scene) = Scene::set("fed").await else { return };
+    let kubectl = |args: &[&str]| scene.stage.plane.kubectl(&[&["-n", "fed"], args].concat());
+    let feed = |name: &str, source: &str, settings: Value| {
+        let feed = json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "AcceptanceFeed", "metadata": {"name": name, "namespace": "fed"},
+            "spec": {"playbookRef": {"name": "engineering-release"}, source: settings}});
+        let made = scene.stage.plane.kubectl_with(&["create", "-o", "json", "-f", "-"], &feed.to_string());
+        serde_json::from_str::<Value>(&made).unwrap()
+    };
+    let becomes = |name: &str, argo: &str, why: &str| {
+        crate::support::controlplane::eventually(argo, || {
+            let live: Value = serde_json::from_str(&kubectl(&["get", "acceptancefeed", name, "-o", "json"])).unwrap();
+            let verdict = scene.tools.run(
+                &["health", &shipped("argocd/argocd-cm.yaml"), &shipped("flux/health-checks.yaml")],
+                &json!([live]),
+            );
+            let verdict = &verdict[0]["argo"];
+            verdict["status"] == argo && verdict["message"].as_str().unwrap().contains(why)
+        });
+    };
+    let fresh = feed("asked", "poll", json!({"interval": "10s", "since": "2100-01-01T00:00:00Z"}));
+    assert_eq!(scene.tools.verdict(&fresh).0[2], "Progressing");
+    becomes("asked", "Healthy", "Ready");
+    kubectl(&["patch", "acceptancefeed", "asked", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]);
+    becomes("asked", "Suspended", "Suspended: ");
+    // This operator serves no webhooks.
+    feed("posted", "webhook", json!({"format": "GitHub", "secretRefs": [{"name": "hook", "key": "secret"}]}));
+    becomes("posted", "Degraded", "FeedHindered: ");
+}
+
 #[tokio::test]
 async fn a_halt_is_released_from_argo_cds_page_and_ends_healthy_without_a_commit() {
     let Some(scene) = Scene::set("clicks").await else { return };

@@ -36,7 +36,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use unfit::Kind;
-use url::Url;
 use wire::Part;
 
 /// A bundle's manifest, below the bundle.
@@ -75,7 +74,8 @@ struct Place {
 }
 
 fn place(store: &ObjectStore, settings: &Settings) -> Result<Place, Refused> {
-    let below = |endpoint: &str, bucket: &str| format!("{}/{bucket}", endpoint.trim_end_matches('/'));
+    let no_name = Refused::Setting { setting: "objectStore.s3.pathStyle", rule: "true where the endpoint is no name" };
+    let base = || store.base().ok_or(no_name);
     let secret = |what| settings.secrets.get(what);
     let signature = |region: &str, checksums| -> Result<Arc<dyn Seal>, Refused> {
         let session_token = settings.secrets.get_if_given(SESSION_TOKEN)?;
@@ -84,31 +84,21 @@ fn place(store: &ObjectStore, settings: &Settings) -> Result<Place, Refused> {
     };
     match store {
         ObjectStore { s3: Some(s3), gcs: None, azure: None } => {
-            let base = if s3.path_style { below(&s3.endpoint, &s3.bucket) } else { in_host(&s3.endpoint, &s3.bucket)? };
             let (prefix, require_lock) = (s3.prefix.clone(), s3.require_object_lock);
-            Ok(Place { kind: Kind::S3, base, prefix, seal: signature(&s3.region, true)?, require_lock })
+            Ok(Place { kind: Kind::S3, base: base()?, prefix, seal: signature(&s3.region, true)?, require_lock })
         }
         ObjectStore { s3: None, gcs: Some(gcs), azure: None } => {
-            let (base, prefix) = (below(&gcs.endpoint, &gcs.bucket), gcs.prefix.clone());
+            let prefix = gcs.prefix.clone();
             // Its signatures name no region.
-            Ok(Place { kind: Kind::Gcs, base, prefix, seal: signature("auto", false)?, require_lock: false })
+            Ok(Place { kind: Kind::Gcs, base: base()?, prefix, seal: signature("auto", false)?, require_lock: false })
         }
         ObjectStore { s3: None, gcs: None, azure: Some(azure) } => {
-            let (base, prefix) = (below(&azure.endpoint, &azure.container), azure.prefix.clone());
+            let prefix = azure.prefix.clone();
             let seal = Arc::new(SharedAccess::new(&secret(SAS)?));
-            Ok(Place { kind: Kind::Azure, base, prefix, seal, require_lock: false })
+            Ok(Place { kind: Kind::Azure, base: base()?, prefix, seal, require_lock: false })
         }
         ObjectStore { .. } => Err(Refused::Setting { setting: "objectStore", rule: "one of s3, gcs and azure" }),
     }
-}
-
-/// The endpoint with the bucket as first part of the host's name.
-fn in_host(endpoint: &str, bucket: &str) -> Result<String, Refused> {
-    let refused = Refused::Setting { setting: "objectStore.s3.pathStyle", rule: "true where the endpoint is no name" };
-    let mut url = Url::parse(endpoint).map_err(|_| refused.clone())?;
-    let host = url.domain().map(|host| format!("{bucket}.{host}")).ok_or_else(|| refused.clone())?;
-    url.set_host(Some(&host)).map_err(|_| refused)?;
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// The bucket, of which nothing is ever changed.
