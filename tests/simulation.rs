@@ -61,7 +61,7 @@ const FAULTS: [&str; 25] = [
     "garbage",
     "status",
 ];
-const ENDS: [&str; 27] = [
+const ENDS: [&str; 25] = [
     "Closed",
     "Abandoned",
     "step Changed",
@@ -87,8 +87,6 @@ const ENDS: [&str; 27] = [
     "Halted WriteRejected",
     "Halted WriteIneffective",
     "Halted NotificationUncertain",
-    "step Changed",
-    "Closed",
 ];
 
 fn print(figures: &Figures, seconds: f64) {

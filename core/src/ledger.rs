@@ -465,6 +465,12 @@ impl Ledger {
             .and_then(|step| step.record.as_deref())
     }
 
+    /// Whether a coordinator gave the closure up: that is the last thing that happens to one.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.halts.last().is_some_and(|last| last.decision == Decision::Abandon)
+    }
+
     /// How many steps are settled.
     #[must_use]
     pub fn settled(&self) -> usize {

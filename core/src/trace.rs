@@ -6,6 +6,7 @@
 //! h₅.
 
 use super::accepted::Accepted;
+use super::ids::Step;
 use super::ledger::{Compared, Ledger, Verdict};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -110,6 +111,17 @@ pub enum Broken {
         /// As computed.
         computed: String,
     },
+    /// The accepted event that the systems agreed on is not that of the spec. The chain covers the spec's alone.
+    #[error("the alignment names the accepted event {stored}, and the object's spec {expected}")]
+    Event {
+        /// As stored.
+        stored: String,
+        /// As the spec names it.
+        expected: String,
+    },
+    /// A step is not settled, and nobody gave the closure up.
+    #[error("the step {0} is not settled, and the closure was not given up")]
+    Open(Step),
     /// The head is not that of the steps.
     #[error("the trace digest {stored} is not that of the object's status, which is {computed}")]
     Head {
@@ -120,10 +132,11 @@ pub enum Broken {
     },
 }
 
-/// Recomputes alignment and chain from a finished object alone, and gives the head.
+/// Recomputes alignment and chain from a finished object alone, and gives the head. All that is claimed of a ledger
+/// follows from it but the time of the alignment: that is the operator's word, and in no digest.
 ///
 /// # Errors
-/// The first digest that does not hold.
+/// The first claim that does not hold.
 pub fn verify(accepted: &Accepted, uid: &str, ledger: &Ledger) -> Result<String, Broken> {
     let Some(stored) = &ledger.trace else { return Err(Broken::NoHead) };
     if let Some(alignment) = &ledger.alignment {
@@ -131,6 +144,15 @@ pub fn verify(accepted: &Accepted, uid: &str, ledger: &Ledger) -> Result<String,
         if computed != alignment.digest {
             return Err(Broken::Alignment { stored: alignment.digest.clone(), computed });
         }
+        let expected = &accepted.review().accepted_event.id;
+        if alignment.accepted_event != *expected {
+            let stored = alignment.accepted_event.clone();
+            return Err(Broken::Event { stored, expected: expected.clone() });
+        }
+    }
+    let open = ledger.steps.iter().find(|step| !step.outcome.is_settled());
+    if let Some(open) = open.filter(|_| !ledger.is_given_up()) {
+        return Err(Broken::Open(open.name));
     }
     let computed = head(accepted, uid, ledger);
     if computed == stored.digest { Ok(computed) } else { Err(Broken::Head { stored: stored.digest.clone(), computed }) }

@@ -4,7 +4,7 @@ use super::fixture::*;
 use super::play::*;
 use crate::accepted::{Accepted, Records};
 use crate::ids::{Step, System};
-use crate::ledger::{Ledger, NameRef, PastHalt, StepRecord, TraceHead, Verdict};
+use crate::ledger::{Decision, Ledger, NameRef, PastHalt, StepRecord, TraceHead, Verdict};
 use crate::observed::compared;
 use crate::reason::Reason;
 use crate::snapshot::{MilestoneRef, Observation, Snapshot};
@@ -16,6 +16,20 @@ fn closed() -> (Accepted, Ledger) {
     let (brief, mut pass) = (play.brief().clone(), play.pass);
     pass.conclude(&brief);
     (brief.accepted, pass.into_parts().0)
+}
+
+fn past(decision: Decision) -> PastHalt {
+    PastHalt {
+        id: text("h"),
+        cause: Reason::MilestoneRenamed,
+        at: now(),
+        packet_ref: NameRef { name: text("h") },
+        decision,
+        handoff: None,
+        resolved_by: None,
+        resolved_at: now(),
+        superseded: None,
+    }
 }
 
 /// Frozen: whoever keeps a head can check it with any later version.
@@ -39,17 +53,7 @@ fn the_head_covers_all_that_is_claimed() {
     let changes: [(&str, fn(&mut Ledger)); 16] = [
         ("episode", |l| l.episode += 1),
         ("halts", |l| {
-            l.halts.push(PastHalt {
-                id: text("h"),
-                cause: Reason::MilestoneRenamed,
-                at: now(),
-                packet_ref: NameRef { name: text("h") },
-                decision: crate::ledger::Decision::Resume,
-                handoff: None,
-                resolved_by: None,
-                resolved_at: now(),
-                superseded: None,
-            });
+            l.halts.push(past(Decision::Resume));
         }),
         ("playbook", |l| l.playbook.as_mut().unwrap().generation += 1),
         ("no playbook", |l| l.playbook = None),
@@ -92,6 +96,19 @@ fn verification_tells_what_does_not_hold() {
     let mut compared = ledger.clone();
     compared.alignment.as_mut().unwrap().compared.pop();
     assert!(matches!(verify(&accepted, UID, &compared), Err(Broken::Alignment { .. })));
+    let mut event = ledger.clone();
+    event.alignment.as_mut().unwrap().accepted_event = text("e2");
+    assert_eq!(verify(&accepted, UID, &event), Err(Broken::Event { stored: text("e2"), expected: text("e1") }));
+    let mut unsettled = ledger.clone();
+    unsettled.steps[3] = StepRecord::pending(Step::ClearQueueEntry);
+    unsettled.trace = Some(TraceHead { digest: head(&accepted, UID, &unsettled) });
+    assert_eq!(verify(&accepted, UID, &unsettled), Err(Broken::Open(Step::ClearQueueEntry)), "whole, and not finished");
+    unsettled.halts.push(past(Decision::Resume));
+    unsettled.trace = Some(TraceHead { digest: head(&accepted, UID, &unsettled) });
+    assert_eq!(verify(&accepted, UID, &unsettled), Err(Broken::Open(Step::ClearQueueEntry)));
+    unsettled.halts.push(past(Decision::Abandon));
+    unsettled.trace = Some(TraceHead { digest: head(&accepted, UID, &unsettled) });
+    assert!(verify(&accepted, UID, &unsettled).is_ok(), "it was given up");
     let mut without = ledger;
     without.alignment = None;
     without.trace = Some(TraceHead { digest: head(&accepted, UID, &without) });

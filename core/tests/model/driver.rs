@@ -227,9 +227,7 @@ impl Closing {
         let history = &mut state.history;
         for step in Step::ALL {
             let (before, after) = (old.stored.1.outcomes[step.index()], stored.1.outcomes[step.index()]);
-            // Of two live processes one may know that the announcement was its own, the other only that it arrived.
-            let same = before == after || self.scope.replicas > 1 && after.is_settled();
-            history.breaks(Rule::S12, before.is_settled() && !same);
+            history.breaks(Rule::S12, before.is_settled() && before != after);
             let ours = history.landed[usize::from(old.uid)] & bit(step) != 0 || history.lied & bit(step) != 0;
             history.breaks(Rule::S5, after == Outcome::Changed && !ours);
         }
@@ -241,7 +239,9 @@ impl Closing {
         }
         if let (Some((_, cause)), Standing::Halted, None) = (stored.1.halt, standing, old.stored.1.halt) {
             history.breaks(Rule::L2, !self.may_halt(history, cause));
+            history.late_halt = self.scope.lease && state.leader != replica;
         }
+        history.late_halt &= stored.1.halt.is_some();
         state.object = Object { uid: old.uid, stored, standing, finished };
         self.engine.coverage.stored(standing);
         self.outdate(state, Some(replica));
@@ -292,7 +292,8 @@ impl Closing {
         let object = state.object;
         let theirs = (object.stored.0, object.standing);
         if theirs != storing.base {
-            if storing.standing != Standing::Closed || object.stored.1.halt.is_some() {
+            let agrees = self.engine.agrees(object.stored.0, storing.draft.0);
+            if storing.standing != Standing::Closed || object.stored.1.halt.is_some() || !agrees {
                 storing.draft = self.engine.lay_over(object.stored.0, storing.draft.0);
                 storing.standing = object.standing;
                 self.engine.coverage.happened("settled steps laid over another's status");

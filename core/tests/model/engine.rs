@@ -400,6 +400,12 @@ impl Engine {
         })
     }
 
+    /// Whether what is settled in one ledger is so in another, too, as `Draft::lay_over` asks before an end is stored.
+    pub fn agrees(&self, theirs: u32, own: u32) -> bool {
+        let (theirs, own) = (self.ledgers.value(theirs), self.ledgers.value(own));
+        theirs.steps.iter().zip(&own.steps).all(|(their, own)| !their.outcome.is_settled() || their == own)
+    }
+
     /// Acts on a coordinator's answer. False: it does nothing.
     pub fn resolve(&self, ledger: u32, answer: Answer) -> (Stored, bool) {
         self.resolved.get_or((ledger, answer), |_| {

@@ -151,7 +151,9 @@ impl Closing {
         if left.touches > 0 && self.replicas().any(|replica| state.is_busy(replica)) {
             actions.push(Action::Touch);
         }
-        if left.takeovers > 0 {
+        // The term was seen to outlive the whole of the write that is about to go out.
+        let is_fenced = self.replicas().any(|replica| state.working(replica).is_some_and(|working| working.fenced));
+        if left.takeovers > 0 && !is_fenced {
             actions.push(Action::Takeover);
         }
         let is_quiet = state.flight.is_none() && self.replicas().all(|replica| !state.is_busy(replica));

@@ -59,7 +59,8 @@ impl Closing {
 
     /// Counts what goes out although something has changed since, and sees that no halt is stored.
     fn note(&self, state: &mut State, sent: Sent) {
-        let one_writer = self.scope.replicas == 1;
+        // Where two lead at once, or a former leader's status is stored late, a halt says nothing to a pass that began before.
+        let one_writer = self.scope.replicas == 1 || self.scope.lease && !state.history.late_halt;
         let halted = state.object.stored.1.halt.is_some() && state.object.uid == sent.uid;
         let announces = sent.step == Step::NotifyCoordinator;
         let history = &mut state.history;

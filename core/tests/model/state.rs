@@ -123,6 +123,8 @@ pub struct History {
     pub went_back: bool,
     /// Looks that showed the mapping as it was before it changed.
     pub hidden: u8,
+    /// The halt that is stored was stored by a process that led no more.
+    pub late_halt: bool,
     /// A coordinator said that the handoff arrived, or that it did not, and it was otherwise.
     pub wrongly_delivered: bool,
     pub wrongly_not_delivered: u8,
