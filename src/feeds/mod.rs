@@ -7,6 +7,8 @@
 //! fingerprint of the delivery; what the review says is read from the governance system.
 
 pub mod event;
+#[cfg(test)]
+mod fuzz_tests;
 mod outcome;
 pub mod seen;
 pub mod server;
