@@ -1,7 +1,10 @@
 //! Whatever an API server hands over as one of our kinds: it goes through the door checked, or not at all.
 
 use super::parse::{self, DURATION_MAX, REQUESTED_AT_MAX};
-use super::{ClosurePlaybook, FollowUpPacket, REQUESTED_AT, ReleaseClosure, ReleaseClosureStatus, SystemConnection};
+use super::{
+    AcceptanceFeed, ClosurePlaybook, ClusterClosurePlaybook, ClusterSystemConnection, FollowUpPacket, REQUESTED_AT,
+    ReleaseClosure, ReleaseClosureStatus, SystemConnection,
+};
 use crate::closure::ids::{ID_MAX, Step, System, is_address, is_bundle, is_digest, is_id, is_title};
 use crate::closure::{halt, trace};
 use crate::fuzz::fuzz;
@@ -92,6 +95,18 @@ fn connection(bytes: &[u8]) -> bool {
     true
 }
 
+fn cluster_playbook(bytes: &[u8]) -> bool {
+    reads::<ClusterClosurePlaybook>(bytes).is_some_and(|object| parse::playbook(&object.spec.playbook).is_ok())
+}
+
+fn cluster_connection(bytes: &[u8]) -> bool {
+    reads::<ClusterSystemConnection>(bytes).is_some_and(|object| parse::limits(&object.spec.connection.limits).is_ok())
+}
+
+fn feed(bytes: &[u8]) -> bool {
+    reads::<AcceptanceFeed>(bytes).is_some()
+}
+
 fn packet(bytes: &[u8]) -> bool {
     reads::<FollowUpPacket>(bytes).is_some()
 }
@@ -121,4 +136,7 @@ fuzz!(closures, "closure", 1000, closure);
 fuzz!(playbooks, "playbook", 1000, playbook);
 fuzz!(connections, "connection", 1000, connection);
 fuzz!(packets, "packet", 1000, packet);
+fuzz!(feeds, "feed", 500, feed);
+fuzz!(cluster_playbooks, "cluster-playbook", 500, cluster_playbook);
+fuzz!(cluster_connections, "cluster-connection", 500, cluster_connection);
 fuzz!(durations, "duration", 10000, duration);

@@ -145,7 +145,8 @@ fn holding(subject: &Subject, name: &str, accepted: &Accepted, halt: &Halt) -> H
     }
 }
 
-/// Attends to a halted closure: its packet is there, and its resolution is acted on. No system is asked anything.
+/// Attends to a halted closure: its packet is there, and its resolution is acted on; while it is suspended, neither is looked
+/// at. No system is asked anything.
 ///
 /// # Errors
 /// Where the API server does not do its part.
@@ -160,7 +161,7 @@ pub async fn attend(
     let name = halt.packet_ref.name.clone();
     let known = context.holds.of_key(&subject.namespace, accepted.key().as_str());
     let is_open = known.iter().any(|(packet, hold)| *packet == name && !hold.abandoned);
-    let packet = if is_open {
+    let packet = if is_open || subject.object.spec.suspend {
         None
     } else {
         let packet = api(context, &subject.namespace).get_opt(&name).await.map_err(PassError::Packet)?;

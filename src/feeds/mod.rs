@@ -8,6 +8,8 @@
 
 pub mod again;
 pub mod event;
+#[cfg(test)]
+mod fuzz_tests;
 mod outcome;
 pub mod seen;
 pub mod server;

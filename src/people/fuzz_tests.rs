@@ -1,6 +1,7 @@
 //! What people are shown of an object that somebody else wrote, and what an auditor is told of one that was changed.
 
 use super::{page, verify};
+use crate::api::conditions::{self, READY};
 use crate::api::{FollowUpPacket, ReleaseClosure};
 use crate::fuzz::{corpus, fuzz};
 use serde_json::{Value, json};
@@ -19,13 +20,20 @@ fn packet(bytes: &[u8]) -> bool {
     true
 }
 
-/// What an auditor may rely on: everything that the chain and the alignment cover.
+/// What an auditor may rely on: everything that the chain and the alignment cover, and what follows from it. That is all but
+/// times and words for people.
 fn claims(closure: &ReleaseClosure) -> Value {
     let (spec, status) = (&closure.spec, closure.status.clone().unwrap_or_default());
+    let told = |kind: &str| conditions::find(&status.conditions, kind).map(|told| told.status.clone());
+    let kinds = [READY, conditions::RECONCILING, conditions::STALLED, conditions::ALIGNED];
     json!({
+        "conditions": kinds.into_iter().chain(conditions::STEPS).map(told).collect::<Vec<_>>(),
+        "ready": conditions::find(&status.conditions, READY).map(|ready| &ready.reason),
+        "finished": status.completion_time.is_some(), "progress": status.progress, "halt": status.halt,
         "release": spec.release, "review": spec.review, "milestone": spec.milestone, "evidence": spec.evidence,
         "uid": closure.metadata.uid, "playbook": status.playbook, "episode": status.episode, "halts": status.halts,
-        "alignment": status.alignment.map(|all| json!([all.digest, all.decision, all.compared])), "steps": status.steps,
+        "alignment": status.alignment.map(|all| json!([all.digest, all.decision, all.accepted_event, all.compared])),
+        "steps": status.steps,
         "trace": status.trace,
     })
 }
@@ -84,10 +92,10 @@ fn a_changed_byte_is_a_broken_trace_or_no_claim() {
             }
         }
     }
-    println!(
-        "verify: {} bytes; of their bits {told} break the trace, {unread} the object, {free} claim nothing",
-        bytes.len()
-    );
+    let length = bytes.len();
+    crate::fuzz::figures::tell(&format!(
+        "verify: {length} bytes; of their bits {told} break the trace, {unread} the object, {free} claim nothing"
+    ));
     assert!(told > free, "most of an object is claims");
 }
 
@@ -112,6 +120,12 @@ fn a_chain_without_one_of_its_links_does_not_hold() {
     breaks("a past halt is dropped", &|object| drop(object["status"]["halts"].as_array_mut().unwrap().remove(0)));
     breaks("an episode more", &|object| object["status"]["episode"] = json!(7));
     breaks("another uid", &|object| object["metadata"]["uid"] = json!("another"));
+    breaks("it is halted", &|object| {
+        object["status"]["halt"] = json!({"id": "h-1", "cause": "MilestoneRenamed", "at": "2026-11-22T11:00:00Z",
+            "packetRef": {"name": "h-1"}, "findings": []});
+    });
+    breaks("it was never finished", &|object| drop(object["status"].as_object_mut().unwrap().remove("completionTime")));
+    breaks("it says nothing", &|object| object["status"]["conditions"] = json!([]));
     breaks("no head", &|object| drop(object["status"].as_object_mut().unwrap().remove("trace")));
 }
 

@@ -23,7 +23,7 @@ pub use network_policy::network_policy;
 pub use packet::packet;
 pub use prune::prune;
 pub use resolve::{abandon, resume};
-pub use verify::verify;
+pub use verify::{ending, verify};
 pub use wait::wait;
 
 use crate::closure::ledger::printable;

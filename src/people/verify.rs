@@ -3,8 +3,10 @@
 use super::cluster::Place;
 use super::error::{Error, word};
 use super::{Ending, clean, show};
-use crate::api::{ReleaseClosure, parse};
+use crate::api::conditions::{self, READY};
+use crate::api::{ReleaseClosure, ReleaseClosureStatus, parse};
 use crate::closure::ledger::Ledger;
+use crate::closure::reason::Reason;
 use crate::closure::trace;
 use crate::settings::Verify;
 use std::fmt::Write;
@@ -41,6 +43,7 @@ pub(super) fn check(closure: ReleaseClosure, head: Option<&str>) -> Result<Strin
     let (_, ledger) = closure.status.clone().unwrap_or_default().split();
     let ledger = ledger.checked().map_err(|error| invalid(error.to_string()))?;
     let computed = trace::verify(&accepted, uid, &ledger).map_err(|error| broken(clean(&error.to_string())))?;
+    ending(&closure.status.clone().unwrap_or_default()).map_err(|why| broken(clean(&why)))?;
     match head {
         Some(head) if head != computed => Err(broken(format!(
             "the trace holds, but its head is {computed} and not {}: the status was changed after it was written",
@@ -48,6 +51,45 @@ pub(super) fn check(closure: ReleaseClosure, head: Option<&str>) -> Result<Strin
         ))),
         _ => Ok(report(&name, &closure, &ledger, &computed)),
     }
+}
+
+/// Compares what no digest covers, conditions, progress and the completion, with the steps and halts, which the chain
+/// covers.
+///
+/// # Errors
+/// What does not follow from them.
+pub fn ending(status: &ReleaseClosureStatus) -> Result<(), String> {
+    let (_, ledger) = status.clone().split();
+    let given_up = ledger.is_given_up();
+    if status.completion_time.is_none() {
+        return Err("it has a trace, and no completionTime".to_owned());
+    }
+    if let Some(halt) = &ledger.halt {
+        return Err(format!("it is finished, and halted by {}", halt.id));
+    }
+    let progress = format!("{}/{}", ledger.settled(), ledger.steps.len());
+    if status.progress.as_ref() != Some(&progress) {
+        return Err(format!(
+            "its progress is {}, and its steps say {progress}",
+            status.progress.as_deref().unwrap_or("-")
+        ));
+    }
+    let (truth, reason) = if given_up { ("False", Reason::Abandoned) } else { ("True", Reason::Closed) };
+    let ready = conditions::find(&status.conditions, READY).map(|ready| (ready.status.as_str(), ready.reason.as_str()));
+    if ready != Some((truth, reason.as_str())) {
+        return Err(format!("its steps and halts say Ready {truth}, {reason}, and its conditions do not"));
+    }
+    // Of one that was given up they say what was last seen, which need not be what is settled.
+    let claims =
+        [conditions::RECONCILING, conditions::STALLED, conditions::ALIGNED].into_iter().chain(conditions::STEPS);
+    for kind in claims.filter(|_| !given_up) {
+        let so = !matches!(kind, conditions::RECONCILING | conditions::STALLED);
+        let told = conditions::find(&status.conditions, kind);
+        if told.is_some_and(|told| (told.status == "True") != so) {
+            return Err(format!("all its steps are settled, and its condition {kind} says otherwise"));
+        }
+    }
+    Ok(())
 }
 
 /// The answers to an auditor's questions, in their order.
@@ -62,7 +104,8 @@ fn report(name: &str, closure: &ReleaseClosure, ledger: &Ledger, head: &str) -> 
         line("playbook", format!("{} generation {} {}", playbook.name, playbook.generation, playbook.digest));
     }
     if let Some(alignment) = &ledger.alignment {
-        line("alignment", format!("{} at {}", alignment.digest, alignment.verified_at));
+        line("alignment", alignment.digest.clone());
+        line("verified", format!("{} (the operator's word: in no digest)", alignment.verified_at));
     }
     for halt in &ledger.halts {
         let by = halt.resolved_by.as_deref().unwrap_or("-");

@@ -263,6 +263,27 @@ async fn a_packet_that_was_deleted_is_made_again_from_the_status() {
 }
 
 #[tokio::test]
+async fn a_resolution_waits_while_the_closure_is_suspended() {
+    let stage = stage("halt-suspended").await;
+    let (name, halted, packet) = halted(&stage).await;
+    rename(&stage, "M 00001");
+    stage.sandbox().clear_requests();
+    stage.patch(&name, json!({"spec": {"suspend": true}})).await;
+    stage.wait(&name, "observed", |closure| closure.status.as_ref().unwrap().observed_generation == 2).await;
+    stage.resolve(&packet, "Resume", None).await;
+    let annotation = json!({"metadata": {"annotations": {"releaseclosure.io/requestedAt": "one"}}});
+    stage.patch(&name, annotation).await;
+    stage.quiet(Duration::from_secs(2)).await;
+    let status = stage.get(&name).await.status.unwrap();
+    assert_eq!((status.episode, status.halt), (0, halted.status.unwrap().halt));
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("one"), "it is echoed all the same");
+    assert_eq!(stage.requests(), Vec::<String>::new());
+    stage.patch(&name, json!({"spec": {"suspend": false}})).await;
+    assert_eq!(outcomes(&stage.closed(&name).await), ["Changed"; 5]);
+    resolved(&stage, &packet, "True", "Resumed").await;
+}
+
+#[tokio::test]
 async fn of_two_objects_of_one_closure_the_older_acts_and_its_halt_holds_both() {
     let stage = stage("halt-two").await;
     let mut first = stage.closure(1);

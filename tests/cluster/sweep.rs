@@ -13,6 +13,7 @@ use crate::gate::{Act, Asked, Gate};
 use crate::operators::{Operator, bare_plane};
 use crate::stage::{Setup, Stage, condition, ready};
 use crate::support::controlplane::ControlPlane;
+use crate::support::figures;
 use expected::{Ending, Whole, changes, whole};
 use futures::future::join_all;
 use releaseclosure::sandbox;
@@ -298,7 +299,8 @@ async fn sweep_in_lanes(name: &str, delivery: &'static str, runs: usize) {
         }
     }
     let killed: usize = all.values().sum();
-    println!("kills, {delivery}: {killed} of {runs} converged, by moment {all:?}, in {:?}", start.elapsed());
+    let took = start.elapsed();
+    figures::tell(&format!("kills, {delivery}: {killed} of {runs} converged, by moment {all:?}, in {took:?}"));
     assert_eq!(killed, runs);
 }
 

@@ -5,9 +5,10 @@ use super::log::{Asked, Doing, Stored};
 use super::plan::{CALM, Deed, What};
 use super::world::World;
 use releaseclosure::closure::decide::Delivery;
-use releaseclosure::closure::ledger::{Check, Outcome, StepRecord};
+use releaseclosure::closure::ledger::{Check, Decision, Outcome, StepRecord};
 use releaseclosure::closure::reason::Reason;
 use releaseclosure::closure::trace;
+use releaseclosure::people;
 use releaseclosure::sandbox::{Effect, Role};
 
 const STEPS: [Role; 4] = [Role::Checklist, Role::Tracker, Role::Tracker, Role::Queue];
@@ -211,12 +212,16 @@ fn finished(world: &World, last: &Stored, say: &mut impl FnMut(&'static str, Str
     if let Err(broken) = trace::verify(&object.accepted, &object.uid, &ledger) {
         say("S11 complete trace", format!("{}: {broken}", object.uid));
     }
-    if ledger.halts.last().is_some_and(|halt| halt.decision == releaseclosure::closure::ledger::Decision::Abandon) {
-        return;
+    if let Err(why) = people::ending(&last.status) {
+        say("S11 complete trace", format!("{}: {why}", object.uid));
     }
+    let given_up = ledger.is_given_up();
     for (step, record) in ledger.steps.iter().enumerate() {
         if !record.outcome.is_settled() {
-            say("S7 no early completion", format!("{} is finished and {} is not", object.uid, record.name));
+            if !given_up {
+                say("S7 no early completion", format!("{} is finished and {} is not", object.uid, record.name));
+            }
+            continue;
         }
         let mut differs = |why: &str| say("S11 complete trace", format!("{}, {}: {why}", object.uid, record.name));
         if step == 4 {
@@ -225,9 +230,14 @@ fn finished(world: &World, last: &Stored, say: &mut impl FnMut(&'static str, Str
             changed(world, last, step, record, &mut differs);
         }
     }
-    // Each halt that was released was stored before, on this object, and is told as it was.
+    // Each halt that was released was stored before, and is told as it was: on this object, or, where it was given up by the
+    // packet of another one, on that.
     for past in &ledger.halts {
-        let latched = world.log.stored.iter().filter(|stored| stored.object == last.object).any(|stored| {
+        let of = |stored: &&Stored| {
+            let same_key = world.cluster.objects[stored.object].truth == object.truth;
+            stored.object == last.object || past.decision == Decision::Abandon && same_key
+        };
+        let latched = world.log.stored.iter().filter(of).any(|stored| {
             let halt = stored.status.halt.as_ref();
             halt.is_some_and(|halt| halt.id == past.id && halt.cause == past.cause && halt.at == past.at)
         });

@@ -4,6 +4,7 @@ use super::checker::{self, Verdict};
 use super::people::{self, Ran};
 use super::plan::Plan;
 use super::story;
+use releaseclosure::closure::ledger::Decision;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Mutex;
@@ -53,11 +54,8 @@ impl Figures {
         for (_, object) in world.cluster.living() {
             self.objects += 1;
             let status = &object.status;
-            let abandoned = status
-                .halts
-                .last()
-                .is_some_and(|halt| halt.decision == releaseclosure::closure::ledger::Decision::Abandon);
-            end(if abandoned { "Abandoned".to_owned() } else { "Closed".to_owned() });
+            let given_up = status.halts.last().is_some_and(|halt| halt.decision == Decision::Abandon);
+            end(if given_up { "Abandoned".to_owned() } else { "Closed".to_owned() });
             for step in &status.steps {
                 end(format!("step {}", step.outcome.as_str()));
             }

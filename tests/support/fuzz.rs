@@ -10,6 +10,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+#[path = "figures.rs"]
+pub(crate) mod figures;
+
 /// Longest input that is made, in bytes, where no mutation is about length itself.
 #[cfg_attr(not(fuzzing), allow(dead_code, reason = "the bounded run has its own lengths"))]
 pub(crate) const LEN_MAX: usize = 1 << 16;
@@ -71,11 +74,8 @@ pub(crate) fn bounded(target: &str, inputs: u64, check: fn(&[u8]) -> bool) {
             Err(_) => panic!("{target}: {} breaks it", smallest(&bodies, base, changes, check).display()),
         }
     }
-    println!(
-        "fuzz {target}: {} kept, {made} made ({} distinct, {understood} understood)",
-        bodies.len(),
-        distinct.len()
-    );
+    let (kept, distinct) = (bodies.len(), distinct.len());
+    figures::tell(&format!("fuzz {target}: {kept} kept, {made} made ({distinct} distinct, {understood} understood)"));
     assert!((1..made).contains(&understood), "{target}: {understood} of {made} were understood: nothing is tried");
 }
 

@@ -3,3 +3,4 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod controlplane;
+pub mod figures;

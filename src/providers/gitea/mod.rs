@@ -8,6 +8,8 @@
 //! **What a write costs:** one read more than the contract's budget, for that look and for the text that is changed; where an
 //! issue is closed one more, for what it depends on.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod probe;
 mod rows;
 mod wire;

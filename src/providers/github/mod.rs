@@ -12,6 +12,8 @@
 //! is not the record; and each read of a tracker record takes one request more for every fifty comments.
 
 mod app;
+#[cfg(test)]
+mod fuzz_tests;
 mod rows;
 mod sources;
 mod wire;

@@ -5,6 +5,8 @@
 //! the same in every product.
 
 pub(super) mod form;
+#[cfg(test)]
+pub(super) mod fuzz_tests;
 
 use crate::closure::decide::{Change, Verified};
 use crate::closure::ids::Step;

@@ -11,6 +11,8 @@
 //!
 //! **What a write costs:** the transitions, the record before it, and the record after it, within the one timeout.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod probe;
 mod records;
 mod rows;

@@ -295,6 +295,9 @@ fn denial(text: &str) -> Denial {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -13,6 +13,8 @@
 //! an announcement that finds one there reads that one, to see whether it is the same.
 
 mod events;
+#[cfg(test)]
+mod fuzz_tests;
 mod line;
 mod login;
 mod probe;

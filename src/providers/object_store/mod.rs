@@ -11,6 +11,8 @@
 //!
 //! **Architecture invariant:** nothing here can write: there is a [`Reader`] and no writer.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod rows;
 mod seal;
 mod unfit;

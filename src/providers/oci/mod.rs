@@ -12,6 +12,8 @@
 //!
 //! **Architecture invariant:** nothing here can write: there is a [`Reader`] and no writer.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod parts;
 mod rows;
 mod tokens;

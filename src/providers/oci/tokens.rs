@@ -167,7 +167,7 @@ impl Tokens {
 }
 
 /// A token, and until when it is used.
-fn token(body: &[u8], now: Timestamp) -> Option<(HeaderValue, Timestamp)> {
+pub(super) fn token(body: &[u8], now: Timestamp) -> Option<(HeaderValue, Timestamp)> {
     #[derive(Deserialize)]
     struct Reply {
         #[serde(default)]

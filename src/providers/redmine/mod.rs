@@ -12,6 +12,8 @@
 //!
 //! **What a write costs:** two reads more than the contract's budget, within the one timeout.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod probe;
 mod records;
 mod rows;

@@ -5,6 +5,8 @@
 //!
 //! Slack says what is wrong in the body of a 200. What a message says to machines is in its metadata.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod rows;
 
 pub use rows::allow_list;

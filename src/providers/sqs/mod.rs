@@ -7,6 +7,8 @@
 //! What SQS has against a request it says in a word, with a status that tells little: a request that was throttled has 403, and a queue
 //! that is not there 400. So its words are read before its statuses.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod rows;
 mod sign;
 

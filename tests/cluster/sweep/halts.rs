@@ -4,6 +4,7 @@ use super::expected::{Whole, with_packet};
 use super::{Course, Lane, MOMENTS, Run, TIMEOUT};
 use crate::gate::{Act, Verdict};
 use crate::stage::ready;
+use crate::support::figures;
 use futures::future::join_all;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -52,8 +53,9 @@ pub async fn sweep() {
     let start = Instant::now();
     let lanes = join_all((0..LANES).map(|index| tokio::spawn(one(index)))).await;
     let killed: usize = lanes.into_iter().map(|lane| lane.unwrap()).sum();
-    println!("kills, halting: {killed} of {} converged, in {:?}", REQUESTS * MOMENTS.len(), start.elapsed());
-    assert_eq!(killed, REQUESTS * MOMENTS.len());
+    let (runs, took) = (REQUESTS * MOMENTS.len(), start.elapsed());
+    figures::tell(&format!("kills, halting: {killed} of {runs} converged, in {took:?}"));
+    assert_eq!(killed, runs);
 }
 
 /// Somebody resolves a packet while the reply to its making is still on its way.
