@@ -140,7 +140,8 @@ impl Fed {
 
     /// How many events became this, by the operator's metrics.
     pub async fn counted(&self, outcome: &str) -> u64 {
-        self.metric(&format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}}")).await as u64
+        self.metric(&format!("releaseclosure_feed_events_total{{source=\"webhook\",outcome=\"{outcome}\"}}")).await
+            as u64
     }
 
     async fn metric(&self, series: &str) -> f64 {
@@ -342,7 +343,8 @@ async fn the_record_is_the_fact_and_where_it_gives_no_answer_the_event_may_come_
     let patch = Patch::Merge(json!({"spec": {"services": [service]}}));
     let patched = playbooks.patch("engineering-release", &PatchParams::default(), &patch).await.unwrap();
     let (generation, start) = (patched.metadata.generation, Instant::now());
-    let judged = async || playbooks.get("engineering-release").await.unwrap().status.map(|status| status.observed_generation);
+    let judged =
+        async || playbooks.get("engineering-release").await.unwrap().status.map(|status| status.observed_generation);
     while judged().await != generation {
         assert!(start.elapsed() < PATIENCE, "the playbook is not judged");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -189,7 +189,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits until the last renewal is so long ago. One that was on its way may come in between.
 async fn outlived(leases: &Api<Lease>, age: Duration) {
     loop {
-        let renewed = leases.get("releaseclosure-operator").await.unwrap().spec.unwrap().renew_time.expect("it is held").0;
+        let renewed =
+            leases.get("releaseclosure-operator").await.unwrap().spec.unwrap().renew_time.expect("it is held").0;
         let old = jiff::Timestamp::now().duration_since(renewed);
         match age.checked_sub(old.unsigned_abs()) {
             None => return,

@@ -72,7 +72,9 @@ pub fn shared_operator() {
                 if !operator.is_alive() {
                     let log = operator.read_log();
                     let end: Vec<&str> = log.lines().rev().take(5).collect();
-                    eprintln!("the shared operator ended and is started again; its last words, the last first: {end:#?}");
+                    eprintln!(
+                        "the shared operator ended and is started again; its last words, the last first: {end:#?}"
+                    );
                     operator = launch();
                 }
             }

@@ -64,7 +64,8 @@ impl Running {
         let stderr = self.child.stderr.as_mut().expect("stderr is a pipe");
         while !self.said.contains(what) {
             let mut piece = [0; 1024];
-            let read = tokio::time::timeout(PATIENCE, stderr.read(&mut piece)).await.expect("it says something").unwrap();
+            let read =
+                tokio::time::timeout(PATIENCE, stderr.read(&mut piece)).await.expect("it says something").unwrap();
             assert!(read > 0, "it ended without {what}: {}", self.said);
             self.said.push_str(&String::from_utf8_lossy(&piece[..read]));
         }
@@ -276,7 +277,8 @@ async fn resuming(plane: &ControlPlane) {
     let words = world.words(&["resume", "c", "--halt", HALT, "--note", "renamed back", "--yes", "--wait"]);
     let mut waits = Running::start(&plane.kubeconfig(), &words);
     waits.until_said("has not acted on it yet").await;
-    let resolution = world.packets().get(HALT).await.expect("there").spec.resolution.expect("it is stored before it is waited for");
+    let resolution =
+        world.packets().get(HALT).await.expect("there").spec.resolution.expect("it is stored before it is waited for");
     assert_eq!((resolution.resolved_by.as_str(), resolution.note.as_deref()), ("admin", Some("renamed back")));
     let mut done = closed();
     done["halt"] = Value::Null;
