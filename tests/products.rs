@@ -12,6 +12,7 @@ mod fault_proxy;
 #[path = "conformance"]
 #[allow(dead_code, unreachable_pub, reason = "a toolbox")]
 mod conformance {
+    pub mod bodies;
     pub mod front;
     pub mod nats_front;
     #[cfg(feature = "smtp")]

@@ -1,6 +1,6 @@
 //! The operator as a process: told to stop, frozen past its lease, and with its API server gone for a while.
 
-use crate::operators::{Operator, Start, own_plane};
+use crate::operators::{Start, own_plane};
 use crate::stage::{Setup, Stage, outcomes, ready};
 use crate::support::controlplane::ControlPlane;
 use k8s_openapi::api::coordination::v1::Lease;
