@@ -21,14 +21,16 @@ fn packet(bytes: &[u8]) -> bool {
 }
 
 /// What an auditor may rely on: everything that the chain and the alignment cover, and what follows from it. That is all but
-/// times and words for people.
+/// times and words for people. A condition that is not there claims nothing.
 fn claims(closure: &ReleaseClosure) -> Value {
     let (spec, status) = (&closure.spec, closure.status.clone().unwrap_or_default());
-    let told = |kind: &str| conditions::find(&status.conditions, kind).map(|told| told.status.clone());
-    let kinds = [READY, conditions::RECONCILING, conditions::STALLED, conditions::ALIGNED];
+    let told = |kind: &str| conditions::find(&status.conditions, kind).map(|told| (&told.status, &told.reason));
+    let denied = |kind: &&str| told(kind).is_some_and(|(status, _)| status != "True");
+    let claimed = |kind: &&str| told(kind).is_some_and(|(status, _)| status == "True");
     json!({
-        "conditions": kinds.into_iter().chain(conditions::STEPS).map(told).collect::<Vec<_>>(),
-        "ready": conditions::find(&status.conditions, READY).map(|ready| &ready.reason),
+        "ready": told(READY),
+        "denied": [conditions::ALIGNED].into_iter().chain(conditions::STEPS).filter(denied).collect::<Vec<_>>(),
+        "claimed": [conditions::RECONCILING, conditions::STALLED].into_iter().filter(claimed).collect::<Vec<_>>(),
         "finished": status.completion_time.is_some(), "progress": status.progress, "halt": status.halt,
         "release": spec.release, "review": spec.review, "milestone": spec.milestone, "evidence": spec.evidence,
         "uid": closure.metadata.uid, "playbook": status.playbook, "episode": status.episode, "halts": status.halts,

@@ -76,8 +76,8 @@ impl Running {
         let scopes = [if writes { "write:issue" } else { "read:issue" }, "read:repository"];
         let token = gitea.person(&person, &scopes).await;
         let front = Front::before(&gitea.url()).await;
-        let (admin, path, kept) = (gitea.admin.clone(), repository.path, KEPT);
-        let (token, edits) = (Mutex::new(token), AtomicUsize::new(0));
+        let (admin, path, token) = (gitea.admin.clone(), repository.path, Mutex::new(token));
+        let (kept, edits) = (KEPT, AtomicUsize::new(0));
         let place = Repository { front, admin, path, name, person, token, part, forms: None, kept, edits };
         // Private first: readers of a public repository that is made private are not let in any more.
         place.admin("PATCH", "", json!({"private": true})).await;
@@ -327,14 +327,10 @@ impl Place for Repository {
     }
 }
 
-fn is_named() -> Outcome {
-    Ok(Verdict::NoSuchThing("the record is always named".to_owned()))
-}
-
 /// Gitea changes the text before it finds that it does not close the issue; so nothing is sent that it would half do.
 async fn dependency(cell: &mut Cell) -> Outcome {
     if !matches!(cell.part.system, System::Checklist | System::Queue) {
-        return Ok(Verdict::NoSuchThing("nothing is closed".to_owned()));
+        return nothing("nothing is closed");
     }
     let look = cell.must_read().await?;
     cell.person(Deed::Own("a dependency")).await?;
@@ -358,7 +354,7 @@ async fn no_issues(cell: &mut Cell) -> Outcome {
 /// Gitea ignores a label that it does not know, and lists everything.
 async fn no_label(cell: &mut Cell) -> Outcome {
     if !cell.writes() {
-        return is_named();
+        return nothing("the record is always named");
     }
     cell.person(Deed::Own("no label")).await?;
     let (found, probe) = (cell.find().await, cell.probe().await);
@@ -396,7 +392,7 @@ async fn no_scope(cell: &mut Cell) -> Outcome {
 /// The issue that was the last of the first page is the first of the second one, too.
 async fn between_pages(cell: &mut Cell) -> Outcome {
     if !cell.writes() {
-        return is_named();
+        return nothing("the record is always named");
     }
     cell.person(Deed::Own("forty-nine others")).await?;
     cell.person_when(On::Path("page=2"), Deed::Own("another"));

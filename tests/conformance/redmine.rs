@@ -84,14 +84,14 @@ impl Running {
         let project = json!({"name": name, "identifier": name, "is_public": false, "tracker_ids": trackers,
             "enabled_module_names": ["issue_tracking"]});
         let admin = redmine.admin.clone();
-        let project = &admin.post("/projects.json", &json!({"project": project})).await.expect(201)["project"];
+        let project = &set_up(&admin, "POST", "/projects.json", json!({"project": project})).await["project"];
         let person = json!({"login": format!("bot-{number}"), "firstname": "Bot", "lastname": "Closer",
             "mail": format!("bot-{number}@example.test"), "password": "bot-password"});
-        let person = admin.post("/users.json", &json!({"user": person})).await.expect(201)["user"]["id"].clone();
-        let key = admin.get(&format!("/users/{person}.json")).await.expect(200)["user"]["api_key"].clone();
+        let person = &set_up(&admin, "POST", "/users.json", json!({"user": person})).await["user"];
+        let (person, key) = (person["id"].clone(), person["api_key"].clone());
         let member = json!({"user_id": person, "role_ids": [made.id("roles", "closer")]});
         let members = format!("/projects/{}/memberships.json", project["id"]);
-        let member = admin.post(&members, &json!({"membership": member})).await.expect(201)["membership"]["id"].clone();
+        let member = set_up(&admin, "POST", &members, json!({"membership": member})).await["membership"]["id"].clone();
         let own = |status| Answer::status(status).body(r#"{"errors":["injected"]}"#);
         let front = Front::before(&redmine.url()).await.with_errors(own).without_bodies();
         let key = key.as_str().expect("a key").to_owned();
@@ -115,20 +115,25 @@ pub struct Shop {
     edits: AtomicUsize,
 }
 
+/// A request of the administrator's. What a test sets up is tried again: on a busy machine Redmine has answered 500 to that, and done
+/// nothing.
+async fn set_up(admin: &Http, method: &str, path: &str, body: Value) -> Value {
+    let mut reply = admin.json(method, path, &body).await;
+    for _ in 0..3 {
+        if reply.status != 500 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        reply = admin.json(method, path, &body).await;
+    }
+    assert!((200..300).contains(&reply.status), "{method} {path}: {} {}", reply.status, reply.text);
+    reply.json()
+}
+
 impl Shop {
     /// Somebody else's request.
     pub async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
-        let mut reply = self.admin.json(method, path, &body).await;
-        // What a test sets up is tried again: on a busy machine Redmine has answered 500 to that, and done nothing.
-        for _ in 0..3 {
-            if reply.status != 500 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            reply = self.admin.json(method, path, &body).await;
-        }
-        assert!((200..300).contains(&reply.status), "{method} {path}: {} {}", reply.status, reply.text);
-        reply.json()
+        set_up(&self.admin, method, path, body).await
     }
 
     pub async fn edit(&self, made: &Made, change: Value) {

@@ -141,8 +141,10 @@ impl FaultProxy {
     /// One in front of the server at this base URL.
     pub async fn before(upstream: &str) -> FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        // A server closes what was idle for as long as it likes, be it while the next request is on its way.
         let client = reqwest::Client::builder()
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(60))
             .build()

@@ -27,8 +27,10 @@ pub struct Reply {
 impl Http {
     /// One without headers.
     pub fn new(base: impl Into<String>) -> Http {
+        // A server closes what was idle for as long as it likes, be it while the next request is on its way.
         let client = Client::builder()
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(120))
             .build()
