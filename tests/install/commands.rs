@@ -127,6 +127,16 @@ impl Checkout {
         let rest = "kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm
                     kubectl create -f - <<'END'
 {apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: releaseclosure-operator, namespace: releaseclosure-system}}
+---
+apiVersion: releaseclosure.io/v1alpha1
+kind: ClusterSystemConnection
+metadata: {name: tracker}
+spec: {namespaceSelector: {}, allowedRoles: [Tracker], http: {endpoint: 'https://tracker.example.com/closure/v1', tokenSecretRef: {name: t, key: t}}}
+---
+apiVersion: releaseclosure.io/v1alpha1
+kind: AcceptanceFeed
+metadata: {name: tracker, namespace: payments}
+spec: {playbookRef: {name: p}, webhook: {format: GitHub, secretRefs: [{name: w, key: w}]}, template: {coordinator: c}}
 END";
         checkout.sh(rest).unwrap();
         checkout
@@ -194,7 +204,8 @@ fn every_command_of_every_page_does_or_is_at_least_there() {
                     let ours: Vec<_> = ours.filter(|part| part[0] == "releaseclosure").collect();
                     let read = ours.iter().try_for_each(|part| understood(part, mentioned));
                     let lists = !mentioned && ours.iter().all(|part| part[1] == "network-policy");
-                    let needs_a_node = first.iter().any(|word| NEEDS_A_NODE.contains(&word.as_str()));
+                    let needs_a_node =
+                        first.iter().any(|word| NEEDS_A_NODE.contains(&word.as_str()) || word.contains("/proxy/"));
                     if first[0] == "kubectl" && !needs_a_node && (ours.is_empty() || lists) {
                         run += 1;
                         read.and_then(|()| checkout.kubectl(&line))

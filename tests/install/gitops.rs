@@ -168,7 +168,9 @@ async fn every_state_of_a_closure_has_its_health() {
     stage.patch(&halted, json!({"spec": {"suspend": true}})).await;
     stage.wait(&halted, "seen", |closure| closure.status.as_ref().unwrap().observed_generation == 2).await;
     scene.is("suspended while halted", &halted, FAILED).await;
+    // The answer is acted on when it is suspended no more.
     stage.resolve(&packet, "Abandon", None).await;
+    stage.patch(&halted, json!({"spec": {"suspend": false}})).await;
     stage.wait(&halted, "abandoned", |closure| ready(closure).1 == "Abandoned").await;
     scene.is("abandoned", &halted, FAILED).await;
 

@@ -25,13 +25,13 @@ fn json_of(args: &[&str]) -> Value {
 }
 
 /// A Pod as the CronJob's Jobs make it.
-fn pod_that_prunes() -> Value {
+fn pod_that_prunes(name: &str) -> Value {
     let template = json_of(&["cronjob", "releaseclosure-pruner"])["spec"]["jobTemplate"]["spec"]["template"].take();
     eventually("the account", || {
         installed().try_kubectl(&["-n", SYSTEM, "get", "serviceaccount", "releaseclosure-pruner"]).ok
     });
     json!({"apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
-        "metadata": {"name": "prune", "namespace": SYSTEM, "labels": template["metadata"]["labels"]}})
+        "metadata": {"name": name, "namespace": SYSTEM, "labels": template["metadata"]["labels"]}})
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_pod_that_prunes_is_let_in_where_pods_are_restricted() {
         let args = ["create", "--dry-run=server", "--warnings-as-errors", "-o", "json", "-f", "-"];
         installed().try_kubectl_with(&args, &pod.to_string())
     };
-    let pod = pod_that_prunes();
+    let pod = pod_that_prunes("asked");
     let made: Value = serde_json::from_str(&ask(&pod).out()).unwrap();
     assert_eq!(tokens(&made), 1);
     for path in ["/securityContext/runAsNonRoot", "/containers/0/securityContext/capabilities"] {
@@ -86,7 +86,7 @@ fn prometheus_finds_every_replica_by_the_shipped_job_and_nothing_else() {
     assert!(promtool(&["check", "config", "--lint=all", "--lint-fatal", &near("prometheus.yml")]).contains("SUCCESS"));
 
     // A replica has an address when a node has taken it. The Pod that prunes has one, too.
-    plane.kubectl_with(&["apply", "-f", "-"], &pod_that_prunes().to_string());
+    plane.kubectl_with(&["apply", "-f", "-"], &pod_that_prunes("prune").to_string());
     let pods = json_of(&["pods"])["items"].as_array().unwrap().clone();
     let names: Vec<&str> = pods.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
