@@ -27,10 +27,10 @@ fn claims(closure: &ReleaseClosure) -> Value {
     let told = |kind: &str| conditions::find(&status.conditions, kind).map(|told| (&told.status, &told.reason));
     let denied = |kind: &&str| told(kind).is_some_and(|(status, _)| status != "True");
     let claimed = |kind: &&str| told(kind).is_some_and(|(status, _)| status == "True");
+    let denied: Vec<&str> = [conditions::ALIGNED].into_iter().chain(conditions::STEPS).filter(denied).collect();
+    let claimed: Vec<&str> = [conditions::RECONCILING, conditions::STALLED].into_iter().filter(claimed).collect();
     json!({
-        "ready": told(READY),
-        "denied": [conditions::ALIGNED].into_iter().chain(conditions::STEPS).filter(denied).collect::<Vec<_>>(),
-        "claimed": [conditions::RECONCILING, conditions::STALLED].into_iter().filter(claimed).collect::<Vec<_>>(),
+        "ready": told(READY), "denied": denied, "claimed": claimed,
         "finished": status.completion_time.is_some(), "progress": status.progress, "halt": status.halt,
         "release": spec.release, "review": spec.review, "milestone": spec.milestone, "evidence": spec.evidence,
         "uid": closure.metadata.uid, "playbook": status.playbook, "episode": status.episode, "halts": status.halts,
