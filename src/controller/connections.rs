@@ -121,6 +121,12 @@ impl Connections {
         }
     }
 
+    /// Those of namespaces, and those for many.
+    fn all(&self) -> impl Iterator<Item = Arc<Connection>> {
+        let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
+        own.chain(self.shared.state().into_iter().map(|object| object as Arc<Connection>))
+    }
+
     /// What is kept of a connection, by its home and name.
     fn entry(&self, home: &str, name: &str) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -362,9 +368,7 @@ impl Connections {
     /// that was not probed yet.
     #[must_use]
     pub fn told(&self) -> BTreeMap<(String, String), bool> {
-        let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
-        let shared = self.shared.state().into_iter().map(|object| object as Arc<Connection>);
-        let told = own.chain(shared).filter_map(|object| {
+        let told = self.all().filter_map(|object| {
             let ready = conditions::is_ready(&object.status()?.conditions)?;
             Some(((object.home().to_owned(), object.name().to_owned()), ready))
         });
@@ -387,9 +391,7 @@ impl Connections {
     /// is left alone here.
     #[must_use]
     pub fn due(&self, needed: impl Fn(&str) -> bool) -> Vec<Arc<Connection>> {
-        let own = self.own.state().into_iter().map(|object| object as Arc<Connection>);
-        let shared = self.shared.state().into_iter().map(|object| object as Arc<Connection>);
-        own.chain(shared)
+        self.all()
             .filter(|object| {
                 let ready =
                     object.status().is_some_and(|status| conditions::is_true(&status.conditions, conditions::READY));
