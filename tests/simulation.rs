@@ -34,12 +34,13 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Every fault and every ending that a run must have met: a simulation that meets none of them proves nothing.
-const FAULTS: [&str; 25] = [
+const FAULTS: [&str; 26] = [
     "F1 crash",
     "F2 lost reply",
     "F3 lost request",
     "F4 late effect",
     "F5 stale reply",
+    "F6 cut watch",
     "F6 held watch",
     "F7 re-created",
     "F8 API server fails",

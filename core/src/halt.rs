@@ -2,7 +2,7 @@
 
 use super::ids::Step;
 use super::ledger::{
-    Decision, FINDINGS_BYTES_MAX, FINDINGS_MAX, Finding, HALTS_MAX, Halt, Handoff, Ledger, NameRef, Outcome, PastHalt,
+    Decision, FINDINGS_BYTES_MAX, FINDINGS_MAX, Finding, Halt, Handoff, Ledger, NameRef, Outcome, PastHalt,
 };
 use super::reason::Reason;
 use jiff::Timestamp;
@@ -74,20 +74,8 @@ pub fn resolve(ledger: &mut Ledger, resolution: &Resolution, now: Timestamp) -> 
     let Halt { id, cause, at, packet_ref, findings: _, findings_omitted: _ } = halt;
     let Resolution { decision, halt_id: _, handoff, resolved_by } = resolution.clone();
     let superseded = None;
-    ledger.halts.push(PastHalt {
-        id,
-        cause,
-        at,
-        packet_ref,
-        decision,
-        handoff,
-        resolved_by,
-        resolved_at: now,
-        superseded,
-    });
-    let surplus = ledger.halts.len().saturating_sub(HALTS_MAX);
-    ledger.halts.drain(..surplus);
-    ledger.episode += 1;
+    let resolved_at = now;
+    ledger.put_by(PastHalt { id, cause, at, packet_ref, decision, handoff, resolved_by, resolved_at, superseded });
     ledger.retry = None;
     // What the intake itself has acknowledged meanwhile, a person's word does not undo.
     let open = !ledger.step(Step::NotifyCoordinator).outcome.is_settled();

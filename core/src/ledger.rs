@@ -445,6 +445,14 @@ impl Ledger {
         }
     }
 
+    /// One halt more is past. Of those the latest [`HALTS_MAX`] are kept, which is what a status may hold.
+    pub fn put_by(&mut self, past: PastHalt) {
+        self.halts.push(past);
+        let surplus = self.halts.len().saturating_sub(HALTS_MAX);
+        self.halts.drain(..surplus);
+        self.episode += 1;
+    }
+
     /// The record of a step. Present for every ledger that went through [`Ledger::checked`].
     #[must_use]
     pub fn step(&self, step: Step) -> &StepRecord {

@@ -258,8 +258,7 @@ pub async fn take_over(
                 resolved_at,
                 superseded: None,
             };
-            draft.ledger.halts.push(past);
-            draft.ledger.episode += 1;
+            draft.ledger.put_by(past);
             draft.abandon(accepted, &subject.uid, context.now());
             record::store(context, subject, draft).await?;
             let note =

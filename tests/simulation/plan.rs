@@ -123,6 +123,7 @@ pub enum What {
     SecondHost { lasts: u64 },
     Clock { seconds: i64 },
     Watches { delay: u64, lasts: u64 },
+    Cut { lasts: u64 },
     Recreate { closure: usize },
     Does { closure: usize, deed: Deed },
 }
@@ -137,6 +138,7 @@ impl What {
             What::Late { .. } => "F4 late effect",
             What::Stale => "F5 stale reply",
             What::Watches { .. } => "F6 held watch",
+            What::Cut { .. } => "F6 cut watch",
             What::Recreate { .. } => "F7 re-created",
             What::Conflict { .. } => "F8 status conflict",
             What::StoreFails { .. } | What::ReadFails { .. } => "F8 API server fails",
@@ -260,7 +262,12 @@ fn fault(rng: &mut Rng, closures: usize) -> Fault {
         20 => (at(rng), What::ReadFails { lasts: rng.u64(10..2_000) }),
         21..=22 => (at(rng), What::SecondHost { lasts: lasts(rng) }),
         23 => (at(rng), What::Clock { seconds: rng.i64(-7_200..7_200) }),
-        24 => (at(rng), What::Watches { delay: rng.u64(100..30_000), lasts: lasts(rng) }),
+        24 => {
+            let lasts = lasts(rng);
+            let what =
+                if rng.bool() { What::Cut { lasts } } else { What::Watches { delay: rng.u64(100..30_000), lasts } };
+            (at(rng), what)
+        }
         25 => (at(rng), What::Recreate { closure: rng.usize(..closures) }),
         _ => {
             let deed = deed(rng);

@@ -36,6 +36,7 @@ pub enum Due {
     Start { host: usize },
     Stop { host: usize },
     Resolve { packet: String },
+    List,
 }
 
 /// A request on its way.
@@ -92,6 +93,8 @@ pub struct World {
     revoked: [u64; 6],
     ignoring: [u8; 6],
     watches: (u64, u64),
+    /// Until when no watch is open, and what it would have told: of which objects, and whether they are to be looked at.
+    cut: (u64, BTreeMap<usize, bool>),
     pub reads_fail_until: u64,
     changed: Arc<Notify>,
 }
@@ -158,6 +161,7 @@ impl Shared {
             revoked: [0; 6],
             ignoring: [0; 6],
             watches: (0, 0),
+            cut: (0, BTreeMap::new()),
             reads_fail_until: 0,
             changed: changed.clone(),
             plan,
@@ -262,6 +266,13 @@ impl World {
                     }
                 }
             }
+            // Of all that nobody was told in between, a new list has the end alone.
+            Due::List if self.now < self.cut.0 => {}
+            Due::List => {
+                for (slot, wake) in std::mem::take(&mut self.cut.1) {
+                    self.tell(slot, wake);
+                }
+            }
             Due::Start { host } => self.orders.push(Order::Start(host)),
             Due::Stop { host } => self.kill(host),
             Due::Resolve { packet } => super::people::resolve(self, &packet),
@@ -286,6 +297,10 @@ impl World {
 
     /// Tells the watches of an object, and whether it and those of its key are to be looked at.
     pub fn tell(&mut self, slot: usize, wake: bool) {
+        if self.now < self.cut.0 {
+            *self.cut.1.entry(slot).or_default() |= wake;
+            return;
+        }
         let (delay, until) = self.watches;
         for host in 0..2 {
             let delay = if self.now < until { delay } else { 0 };
@@ -327,6 +342,10 @@ impl World {
             What::Revoked { role, lasts } => self.revoked[role as usize] = self.now + lasts,
             What::ReadFails { lasts } => self.reads_fail_until = self.now + lasts,
             What::Watches { delay, lasts } => self.watches = (delay, self.now + lasts),
+            What::Cut { lasts } => {
+                self.cut.0 = self.now + lasts;
+                self.later(self.cut.0, Due::List);
+            }
             What::Clock { seconds } => self.hosts[0].clock += seconds,
             What::SecondHost { lasts } => {
                 self.later(self.now, Due::Start { host: 1 });

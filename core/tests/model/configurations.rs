@@ -52,6 +52,11 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("no markers, neither", 473_000),
     ("fewer looks", 740_000),
     ("look by look", 315_000),
+    ("large, keys", 24_760_000),
+    ("large, lookup", 25_360_000),
+    ("large, neither", 18_860_000),
+    ("large split brain, keys", 8_690_000),
+    ("large split brain, neither", 12_730_000),
 ];
 
 const KEYS: Terms = Terms { delivery: Delivery::IdempotencyKey, forgets: false };

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 /// Fewest distinct states that the everyday scopes have together.
 const TOGETHER: usize = 3_000_000;
-/// Fewest that the large ones have together: seven tenths of what was counted before a takeover waited for a fenced write.
-const LARGE_TOGETHER: usize = 125_000_000;
+/// Fewest that the large ones have together.
+const LARGE_TOGETHER: usize = 100_000_000;
 
 /// The kernel's unit of CPU time, as it shows it to programs: a hundredth of a second on every architecture.
 const TICKS: f64 = 100.0;
