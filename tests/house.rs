@@ -86,7 +86,6 @@ const LONG: &[(&str, usize)] = &[
     ("core/src/ledger.rs", 500),
     ("tests/cluster/stage.rs", 550),
     ("tests/simulation/host.rs", 580),
-    ("tests/simulation/world.rs", 470),
 ];
 
 /// Parts of the library name only those that they may.

@@ -9,6 +9,7 @@ mod simulation {
     pub mod checker;
     pub mod claims;
     pub mod cluster;
+    pub mod course;
     pub mod host;
     pub mod log;
     pub mod network;

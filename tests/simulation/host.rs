@@ -3,10 +3,11 @@
 //! only what stands in a cluster behind them.
 
 use super::cluster::{Cluster, Packet};
+use super::course::StoreCourse;
 use super::log::PassEntry;
 use super::network::{Network, PASS};
 use super::plan::{Moment, Plan};
-use super::world::{Shared, StoreCourse};
+use super::world::Shared;
 use releaseclosure::api::ReleaseClosureStatus;
 use releaseclosure::api::conditions::Standing;
 use releaseclosure::closure::accepted::{Accepted, OpenItems, Rules};

@@ -1,8 +1,9 @@
 //! The transport of the simulated worlds: requests become entries of the world's log and land when they are due.
 
+use super::course::{Course, Reply};
 use super::log::Log;
 use super::plan::Moment;
-use super::world::{Course, Due, Parts, Reply, Shared};
+use super::world::{Due, Parts, Shared};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
