@@ -28,8 +28,7 @@ proof: ## the large scopes: model, simulation, fuzzing, mutants; hours
 
 .PHONY: lint
 lint: ## format, lints, licences and sources of dependencies
-	cargo fmt --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	./hack/lint
 	./hack/deny
 
 .PHONY: fmt

@@ -6,7 +6,7 @@
 
 use super::cluster::Cluster;
 use super::log::{Asked, Doing, Log};
-use super::plan::{CALM, Fault, How, Plan, What};
+use super::plan::{CALM, Fault, How, Plan, What, When};
 use super::records::Truth;
 use fastrand::Rng;
 use http::{HeaderMap, Method, Request};
