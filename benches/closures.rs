@@ -24,11 +24,12 @@ use operators::{ACCOUNT, Operator, Start, furnished};
 use releaseclosure::api::ReleaseClosure;
 use releaseclosure::sandbox::{self, Seed};
 use serde_json::{Value, json};
-use stage::{Setup, client, closure, list, objects};
+use stage::{Setup, closure, needed};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::controlplane::ControlPlane;
+use support::objects::{self, client};
 
 const NAMESPACE: &str = "bench";
 
@@ -51,14 +52,15 @@ async fn main() {
         policy: json!({}),
         ..Setup::default()
     };
-    plane.kubectl_with(&["apply", "-f", "-"], &list(objects(NAMESPACE, &systems.endpoint, &setup)));
+    let admin = client(&plane).await;
+    objects::apply(&admin, &needed(NAMESPACE, &systems.endpoint, &setup)).await;
     let operator = Operator::installed(&plane, Start { binary, level: "info", ..Start::default() }).up();
     for kind in ["systemconnections", "closureplaybooks"] {
         plane.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
     }
     println!("{:<44}{:.1} MiB", "peak memory before the first", mib(peak(operator.pid)));
 
-    let closures = Api::namespaced(client(&plane).await, NAMESPACE);
+    let closures = Api::namespaced(admin, NAMESPACE);
     for wave in 0..waves {
         let before = Figures::take(&operator, &systems, &plane).await;
         let start = Instant::now();

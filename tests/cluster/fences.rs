@@ -3,7 +3,6 @@
 //!
 //! The reply to the first write is held while the change is made and the operator is seen to know of it.
 
-use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
 use crate::stage::{Setup, Stage, condition, outcomes, ready};
 use releaseclosure::sandbox::{Role, Verdict};
@@ -26,15 +25,8 @@ async fn midway(name: &str) -> (Stage, String) {
 }
 
 async fn patch(stage: &Stage, kind: &str, name: &str, spec: Value) {
-    let (namespace, kind, name) = (stage.namespace.clone(), kind.to_owned(), name.to_owned());
-    let patch = json!({ "spec": spec }).to_string();
-    tokio::task::spawn_blocking(move || {
-        plane().kubectl(&["-n", &namespace, "patch", &kind, &name, "--type=merge", "-p", &patch]);
-        let seen = "--for=jsonpath={.status.observedGeneration}=2";
-        plane().kubectl(&["-n", &namespace, "wait", seen, &kind, &name, "--timeout=90s"]);
-    })
-    .await
-    .unwrap();
+    stage.patch_spec(kind, name, spec).await;
+    stage.judged(kind, name).await;
 }
 
 /// Closes another one; its watch event came behind the change's.

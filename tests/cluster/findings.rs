@@ -6,7 +6,6 @@
 #[path = "findings/rows.rs"]
 mod rows;
 
-use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
 use crate::stage::{Setup, Stage, condition, is_true, outcomes, ready};
 use kube::ResourceExt;
@@ -55,23 +54,14 @@ async fn every_mutation_of_every_compared_field_halts_before_any_write_and_says_
 #[tokio::test]
 async fn what_the_playbook_allows_is_no_finding() {
     let stage = Stage::with("findings-allowed", Setup { seed: releases::seed(3), ..Setup::default() }).await;
-    let patch = json!({"spec": {
+    let rules = json!({
         "governance": {"acceptedStates": ["Accepted", "AcceptedWithNotes"]},
         "archive": {"requiredArtifacts": ["sign-off"]},
         "checklist": {"openItems": "Allow"},
         "tracker": {"approvableStates": ["InReview", "Testing"]},
-    }});
-    let namespace = stage.namespace.clone();
-    tokio::task::spawn_blocking(move || {
-        let patch = patch.to_string();
-        let what = ["patch", "closureplaybook", "engineering-release", "--type=merge", "-p", &patch];
-        plane().kubectl(&[&["-n", &namespace], &what[..]].concat());
-        // The operator knows the new rules.
-        let seen = "--for=jsonpath={.status.observedGeneration}=2";
-        plane().kubectl(&["-n", &namespace, "wait", seen, "closureplaybook", "engineering-release", "--timeout=90s"]);
-    })
-    .await
-    .unwrap();
+    });
+    stage.patch_spec("closureplaybook", "engineering-release", rules).await;
+    stage.judged("closureplaybook", "engineering-release").await;
     let item = |done: bool| json!({"id": "rollback", "title": "x", "done": done});
     let sign_off = json!({"name": "s", "kind": "sign-off", "digest": "sha256:1", "url": "{url}/s"});
     for edit in [

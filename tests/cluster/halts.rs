@@ -397,13 +397,8 @@ async fn lacking(name: &str, bundle: &str, kinds: &[String]) -> (Stage, ReleaseC
     seed.bundles[0]["bundle"] = json!(bundle);
     seed.bundles[0]["artifacts"] = json!([]);
     let stage = Stage::with(name, Setup { seed, ..Setup::default() }).await;
-    let rules = json!({"spec": {"archive": {"requiredArtifacts": kinds}}}).to_string();
-    let (plane, namespace) = (stage.plane, stage.namespace.clone());
-    let patch = move || {
-        let words = ["-n", &namespace, "patch", "closureplaybook", "engineering-release", "--type=merge", "-p", &rules];
-        plane.kubectl(&words)
-    };
-    tokio::task::spawn_blocking(patch).await.unwrap();
+    let rules = json!({"archive": {"requiredArtifacts": kinds}});
+    stage.patch_spec("closureplaybook", "engineering-release", rules).await;
     stage.settled_in().await;
     let closure = stage.start().await;
     let (closure, packet) = stage.halted(&closure).await;

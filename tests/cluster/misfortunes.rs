@@ -133,8 +133,7 @@ async fn second_playbook(stage: &Stage) {
         "queue": {"connectionRef": refer("queue")},
         "intake": {"connectionRef": refer("intake")},
     }}));
-    let (list, plane) = (json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string(), stage.plane);
-    tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
+    stage.apply(all).await;
     stage.settled_in().await;
 }
 

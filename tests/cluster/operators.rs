@@ -3,15 +3,16 @@
 
 use crate::ports::Port;
 use crate::stage::{LEASE, PATIENCE, Stage, shipped};
-use crate::support::controlplane::{ControlPlane, repository};
+use crate::support::controlplane::{ControlPlane, kustomized, repository};
+use crate::support::objects;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The operator's account, as the shipped manifests name it.
@@ -50,11 +51,15 @@ pub async fn own_plane(flags: &'static [&'static str]) -> &'static ControlPlane 
 
 /// Installs kinds, roles and policies.
 pub fn furnished(plane: ControlPlane) -> ControlPlane {
-    plane.install_crds();
-    for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
-        plane.kubectl(&["apply", "-f", &repository("manifests/base").join(file).display().to_string()]);
-    }
-    plane.kubectl(&["apply", "-k", &repository("manifests/policies").display().to_string()]);
+    static POLICIES: LazyLock<String> = LazyLock::new(|| kustomized(&repository("manifests/policies")));
+    objects::at_once(&plane, async |client| {
+        objects::install_crds(&client).await;
+        for file in ["namespace.yaml", "roles.yaml", "operator.yaml"] {
+            let text = std::fs::read_to_string(repository("manifests/base").join(file)).expect("readable");
+            objects::apply(&client, &objects::documents(&text)).await;
+        }
+        objects::apply(&client, &objects::documents(&POLICIES)).await;
+    });
     account(&plane);
     plane
 }
@@ -88,11 +93,9 @@ pub fn account(plane: &ControlPlane) -> PathBuf {
     if file.exists() {
         return file;
     }
-    let token =
-        plane.kubectl(&["-n", "releaseclosure-system", "create", "token", "releaseclosure-operator", "--duration=3h"]);
-    let mut config: Value =
-        serde_json::from_str(&plane.kubectl(&["config", "view", "--raw", "-o", "json"])).expect("JSON");
-    config["users"][0]["user"] = json!({ "token": token.trim() });
+    let config = objects::at_once(plane, async |client| {
+        objects::kubeconfig(plane, &client, "releaseclosure-system", "releaseclosure-operator").await
+    });
     std::fs::write(&file, config.to_string()).expect("a kubeconfig can be written");
     file
 }

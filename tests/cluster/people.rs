@@ -2,11 +2,12 @@
 //! operator does what they say, and what they may not say it never hears.
 
 use crate::stage::{Setup, Stage, outcomes, ready};
+use crate::support::objects;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, PostParams};
 use releaseclosure::closure::ledger::Decision;
 use releaseclosure::sandbox::{self, Role};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -31,14 +32,10 @@ impl Person {
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
                 "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]})
         });
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": bindings.collect::<Vec<_>>()}).to_string();
+        stage.apply(bindings.collect()).await;
+        let config = objects::kubeconfig(stage.plane, &stage.client, &namespace, account).await;
         let (plane, account) = (stage.plane, account.to_owned());
         tokio::task::spawn_blocking(move || {
-            plane.kubectl_with(&["apply", "-f", "-"], &list);
-            let token = plane.kubectl(&["-n", &namespace, "create", "token", &account]);
-            let view = plane.kubectl(&["config", "view", "--raw", "-o", "json"]);
-            let mut config: Value = serde_json::from_str(&view).unwrap();
-            config["users"][0]["user"] = json!({ "token": token.trim() });
             let home = plane.kubeconfig().with_file_name(format!("{namespace}-{account}"));
             std::fs::create_dir_all(&home).unwrap();
             let kubeconfig = home.join("kubeconfig");

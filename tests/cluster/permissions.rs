@@ -31,14 +31,10 @@ async fn everything_happens(stage: &Stage) {
         "metadata": {"name": "governance", "namespace": stage.namespace},
         "spec": {"playbookRef": {"name": "engineering-release"},
             "webhook": {"format": "StandardWebhooks", "secretRefs": [{"name": "sandbox-token", "key": "token"}]}}});
-    let (plane, namespace) = (stage.plane, stage.namespace.clone());
     for generation in 1..=2 {
         feed["spec"]["template"] = json!({"coordinator": format!("coordinators-{generation}")});
         stage.apply(vec![feed.clone()]).await;
-        let judged = format!("--for=jsonpath={{.status.observedGeneration}}={generation}");
-        let namespace = namespace.clone();
-        let wait = move || plane.kubectl(&["-n", &namespace, "wait", &judged, "afeed/governance", "--timeout=90s"]);
-        tokio::task::spawn_blocking(wait).await.unwrap();
+        stage.judged("acceptancefeed", "governance").await;
     }
     // A clean one, with a write that is refused for a while and tried again.
     let busy = stage.fault(json!({"match": {"role": "tracker", "times": 1}, "action": {"status": {"code": 503}}}));
@@ -72,9 +68,7 @@ async fn everything_happens(stage: &Stage) {
     stage.delete(&waiting).await;
     stage.sandbox().remove_fault(&fault);
     // One under what is given to many namespaces.
-    let shared = for_many(&stage.namespace, &json!({}), &json!({}), &stage.handle.endpoint()).to_string();
-    let apply = move || plane.kubectl_with(&["apply", "-f", "-"], &shared);
-    tokio::task::spawn_blocking(apply).await.unwrap();
+    stage.apply(for_many(&stage.namespace, &json!({}), &json!({}), &stage.handle.endpoint())).await;
     let shared = stage.create(&under(&stage.namespace, stage.closure(6))).await;
     stage.closed(&shared).await;
 }

@@ -8,13 +8,14 @@ use crate::operators::{ACCOUNT, Operator, Start, free_port, own_plane};
 use crate::permissions::{asked, granted};
 use crate::stage::{LEASE, PATIENCE, Setup, Stage, outcomes};
 use crate::support::controlplane::{ControlPlane, eventually, kustomized, repository};
+use crate::support::objects;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 use releaseclosure::api::AcceptanceFeed;
 use releaseclosure::sandbox::{self, Verdict};
 use releaseclosure::shards::Shard;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,9 @@ async fn plane(flags: &'static [&'static str]) -> &'static ControlPlane {
     let open = || {
         let rendered = kustomized(&repository("tests/install/rights"));
         assert!(rendered.contains("- --shards=4"), "{rendered}");
-        let all: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("YAML");
+        let all = objects::documents(&rendered);
         let role = all.iter().find(|one| one["kind"] == "Role" && one["metadata"]["name"] == LEASE.1).unwrap();
-        plane.kubectl_with(&["apply", "-f", "-"], &role.to_string());
+        objects::at_once(plane, async |client| objects::apply(&client, std::slice::from_ref(role)).await);
     };
     tokio::task::spawn_blocking(open).await.unwrap();
     plane

@@ -5,13 +5,17 @@
 
 use crate::operators::{bare_plane, plane, shared_operator};
 use crate::support::controlplane::{ControlPlane, repository};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use crate::support::objects;
+use futures::StreamExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::watch_object;
 use kube::{Client, ResourceExt};
 use releaseclosure::api::{FollowUpPacket, ReleaseClosure};
 use releaseclosure::sandbox::{self, Config, Handle, Role, Rule, Sandbox, Seed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it fails its test: far longer than anything should take on a busy machine.
@@ -89,7 +93,7 @@ impl Stage {
         let shared = setup.shared && setup.plane.is_none();
         let start = move || setup.plane.unwrap_or_else(if shared { plane } else { bare_plane });
         let plane = tokio::task::spawn_blocking(start).await.unwrap();
-        let client = client(plane).await;
+        let client = objects::client(plane).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handle = sandbox::start(Config { seed: setup.seed.clone(), ..Config::default() }, listener).await.unwrap();
         let stage = Stage {
@@ -110,13 +114,33 @@ impl Stage {
     }
 
     async fn install(&self, setup: &Setup) {
-        self.apply(objects(&self.namespace, &self.endpoint(), setup)).await;
+        self.apply(needed(&self.namespace, &self.endpoint(), setup)).await;
     }
 
     /// Applies objects, which say their namespace.
-    pub async fn apply(&self, objects: Vec<Value>) {
-        let (plane, list) = (self.plane, list(objects));
-        tokio::task::spawn_blocking(move || plane.kubectl_with(&["apply", "-f", "-"], &list)).await.unwrap();
+    pub async fn apply(&self, all: Vec<Value>) {
+        objects::apply(&self.client, &all).await;
+    }
+
+    /// The objects of one of our kinds, as kubectl calls it: those of this namespace where the kind has one.
+    pub fn all(&self, kind: &str) -> Api<DynamicObject> {
+        objects::named(&self.client, kind, &self.namespace)
+    }
+
+    /// A merge patch on the spec of an object of one of our kinds.
+    pub async fn patch_spec(&self, kind: &str, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.all(kind).patch(name, &PatchParams::default(), &patch).await.expect("the patch is let in");
+    }
+
+    /// Waits until the operator has judged an object as it is now.
+    pub async fn judged(&self, kind: &str, name: &str) {
+        objects::until(&self.all(kind), name, |ready| ready.is_some()).await;
+    }
+
+    /// Waits until the operator has judged an object as it is now, and gives this reason.
+    pub async fn until_reason(&self, kind: &str, name: &str, reason: &str) {
+        objects::until(&self.all(kind), name, |ready| ready.is_some_and(|(_, found)| found == reason)).await;
     }
 
     /// A connection to this stage's systems in one role.
@@ -131,15 +155,9 @@ impl Stage {
 
     /// Waits until playbook and connections are ready, so that the first pass finds everything, and forgets the probes.
     pub async fn settled_in(&self) {
-        let namespace = self.namespace.clone();
-        let plane = self.plane;
-        tokio::task::spawn_blocking(move || {
-            for kind in ["systemconnections", "closureplaybooks"] {
-                plane.kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", kind, "--all", "--timeout=90s"]);
-            }
-        })
-        .await
-        .unwrap();
+        for kind in ["systemconnection", "closureplaybook"] {
+            objects::until_all(&self.all(kind), |ready| ready.is_some_and(|(status, _)| status == "True")).await;
+        }
         self.sandbox().clear_requests();
     }
 
@@ -173,21 +191,32 @@ impl Stage {
     /// Waits until it is so of a closure, and gives it back.
     pub async fn wait(&self, name: &str, what: &str, so: impl Fn(&ReleaseClosure) -> bool) -> ReleaseClosure {
         let start = Instant::now();
+        // A watch, since eight tests that ask twenty times a second are a good part of what the API server does.
+        let mut changes = pin!(watch_object(self.closures.clone(), name));
+        let mut last = None;
         loop {
-            // The API server may be restarting under the test.
-            if let Ok(closure) = self.closures.get(name).await {
+            let found = match tokio::time::timeout(Duration::from_secs(1), changes.next()).await {
+                Ok(Some(Ok(found))) => found,
+                // The API server may be restarting under the test.
+                Ok(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    None
+                }
+                // What is waited for may not be of the object alone.
+                Err(_) => self.closures.get_opt(name).await.ok().flatten(),
+            };
+            if let Some(closure) = found {
                 if so(&closure) {
                     return closure;
                 }
-                assert!(
-                    start.elapsed() < PATIENCE,
-                    "{}/{name} is not {what}: {}",
-                    self.namespace,
-                    serde_json::to_string_pretty(&closure.status).unwrap()
-                );
+                last = closure.status;
             }
-            assert!(start.elapsed() < PATIENCE, "{}/{name}: no answer", self.namespace);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{}/{name} is not {what}: {}",
+                self.namespace,
+                serde_json::to_string_pretty(&last).unwrap()
+            );
         }
     }
 
@@ -328,13 +357,8 @@ pub fn shipped(namespace: &str, (file, role): (&str, &str)) -> [Value; 2] {
     found.try_into().unwrap_or_else(|_| panic!("{role} and its binding in {file}"))
 }
 
-/// Objects as one document, to be applied.
-pub fn list(objects: Vec<Value>) -> String {
-    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
-}
-
 /// A namespace with everything that a closure in it needs, to be applied.
-pub fn objects(namespace: &str, endpoint: &str, setup: &Setup) -> Vec<Value> {
+pub fn needed(namespace: &str, endpoint: &str, setup: &Setup) -> Vec<Value> {
     let mut all = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sandbox-token", "namespace": namespace},
@@ -395,14 +419,6 @@ pub const SYSTEMS: [(&str, &str); 6] = [
     ("queue", "Queue"),
     ("intake", "Intake"),
 ];
-
-/// A client for the administrator, of this test's own runtime.
-pub async fn client(plane: &ControlPlane) -> Client {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let options = kube::config::KubeConfigOptions::default();
-    Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
-}
 
 /// Status and reason of a condition.
 pub fn condition(closure: &ReleaseClosure, kind: &str) -> Option<(String, String)> {

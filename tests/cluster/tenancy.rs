@@ -4,7 +4,7 @@
 use crate::operators::{ACCOUNT, Operator, Start, own_plane};
 use crate::releases::{self, Release};
 use crate::stage::{Setup, Stage, condition, outcomes, ready};
-use crate::waits::{apply, kubectl, waits_without_a_request};
+use crate::waits::{kubectl, waits_without_a_request};
 use releaseclosure::api::ReleaseClosure;
 use releaseclosure::sandbox::{Role, Verdict};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn connection(name: &str, selector: &Value, endpoint: &str) -> Value {
 }
 
 /// Connection, playbook and Secret for the namespaces that `connected` and `ruled` select, all of one name.
-pub fn for_many(name: &str, connected: &Value, ruled: &Value, endpoint: &str) -> Value {
+pub fn for_many(name: &str, connected: &Value, ruled: &Value, endpoint: &str) -> Vec<Value> {
     let home = "releaseclosure-system";
     let reference = json!({"connectionRef": {"kind": "ClusterSystemConnection", "name": name}});
     let with = |more: Value| {
@@ -35,25 +35,25 @@ pub fn for_many(name: &str, connected: &Value, ruled: &Value, endpoint: &str) ->
         rules.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         rules
     };
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": home},
-            "stringData": {"token": "a-token-that-shall-never-show"}},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+    vec![
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": home},
+            "stringData": {"token": "a-token-that-shall-never-show"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
             "metadata": {"name": format!("secrets-{name}"), "namespace": home},
-            "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}]},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
             "metadata": {"name": format!("secrets-{name}"), "namespace": home},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("secrets-{name}")},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT}]}),
         connection(name, connected, endpoint),
-        {"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClusterClosurePlaybook", "metadata": {"name": name},
+        json!({"apiVersion": "releaseclosure.io/v1alpha1", "kind": "ClusterClosurePlaybook", "metadata": {"name": name},
             "spec": {"namespaceSelector": ruled,
                 "governance": with(json!({"acceptedStates": ["Accepted"]})),
                 "archive": with(json!({"requiredArtifacts": ["rollback-notes", "sign-off", "review-packet"]})),
                 "checklist": reference,
                 "tracker": with(json!({"approvedState": "Approved", "approvableStates": ["InReview"]})),
-                "queue": reference, "intake": reference, "policy": Setup::default().policy}},
-    ]})
+                "queue": reference, "intake": reference, "policy": Setup::default().policy}}),
+    ]
 }
 
 /// A release's closure under the playbook for many.
@@ -66,9 +66,9 @@ async fn stage(name: &str) -> Stage {
     let limits = json!({"requestsPerSecond": 1000, "concurrency": 16, "timeout": "12s"});
     let stage = Stage::with(name, Setup { seed: releases::seed(2), limits, ..Setup::default() }).await;
     let all = json!({});
-    apply(for_many(name, &label(name), &all, &stage.handle.endpoint())).await;
+    stage.apply(for_many(name, &label(name), &all, &stage.handle.endpoint())).await;
     for kind in ["clustersystemconnection", "clusterclosureplaybook"] {
-        kubectl(&["wait", "--for=condition=Ready", kind, name, "--timeout=90s"]).await;
+        stage.until_reason(kind, name, "Ready").await;
     }
     stage.sandbox().clear_requests();
     stage
@@ -107,16 +107,13 @@ async fn what_is_given_to_many_namespaces_is_used_where_a_label_selects_and_nowh
 async fn a_playbook_for_many_is_given_on_its_own_too() {
     let stage = stage("tenancy-rules").await;
     give(&stage, true).await;
-    let nobody =
-        json!({"spec": {"namespaceSelector": {"matchExpressions": [{"key": "tenancy/none", "operator": "Exists"}]}}});
-    let patch = nobody.to_string();
-    kubectl(&["patch", "clusterclosureplaybook", "tenancy-rules", "--type=merge", "-p", &patch]).await;
-    let seen = "--for=jsonpath={.status.observedGeneration}=2";
-    kubectl(&["wait", seen, "clusterclosureplaybook", "tenancy-rules", "--timeout=90s"]).await;
+    let given_to = |expressions: Value| json!({"namespaceSelector": {"matchExpressions": expressions}});
+    let nobody = given_to(json!([{"key": "tenancy/none", "operator": "Exists"}]));
+    stage.patch_spec("clusterclosureplaybook", "tenancy-rules", nobody).await;
+    stage.judged("clusterclosureplaybook", "tenancy-rules").await;
     stage.create(&under("tenancy-rules", RELEASE.closure(&stage))).await;
     waits_without_a_request(&stage, "NamespaceNotAllowed").await;
-    let all = json!({"spec": {"namespaceSelector": {"matchExpressions": null}}}).to_string();
-    kubectl(&["patch", "clusterclosureplaybook", "tenancy-rules", "--type=merge", "-p", &all]).await;
+    stage.patch_spec("clusterclosureplaybook", "tenancy-rules", given_to(Value::Null)).await;
     assert_eq!(outcomes(&stage.closed(&RELEASE.name()).await), ["Changed"; 5]);
 }
 

@@ -4,6 +4,7 @@ use crate::operators::plane;
 use crate::releases::{self, Edit, Release};
 use crate::stage::{OPEN_SECRETS, PATIENCE, Setup, Stage, condition, outcomes, ready};
 use kube::ResourceExt;
+use kube::api::DeleteParams;
 use releaseclosure::sandbox::Role;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -23,37 +24,6 @@ pub async fn kubectl(args: &[&str]) -> String {
     tokio::task::spawn_blocking(move || plane().kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))
         .await
         .unwrap()
-}
-
-pub async fn apply(object: Value) {
-    let text = object.to_string();
-    tokio::task::spawn_blocking(move || plane().kubectl_with(&["apply", "-f", "-"], &text)).await.unwrap();
-}
-
-impl Stage {
-    /// A merge patch on the spec of a playbook or a connection.
-    pub async fn patch_spec(&self, kind: &str, name: &str, spec: Value) {
-        let patch = json!({ "spec": spec }).to_string();
-        kubectl(&["-n", &self.namespace, "patch", kind, name, "--type=merge", "-p", &patch]).await;
-    }
-
-    /// The reason of an object's Ready.
-    async fn reason(&self, kind: &str, name: &str) -> String {
-        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
-        kubectl(&["-n", &self.namespace, "get", kind, name, "-o", path]).await
-    }
-
-    pub async fn until_reason(&self, kind: &str, name: &str, reason: &str) {
-        let start = Instant::now();
-        loop {
-            let found = self.reason(kind, name).await;
-            if found == reason {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{kind} {name} is {found}, not {reason}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
 }
 
 /// It waits for this reason, no system was asked for its records, and nothing is latched.
@@ -78,8 +48,7 @@ async fn closes(stage: &Stage) {
 async fn a_service_that_the_playbook_does_not_allow_waits_until_it_does() {
     let stage = stage("waits-service", impatient()).await;
     stage.patch_spec("closureplaybook", "engineering-release", json!({"services": ["another"]})).await;
-    let judged = "--for=jsonpath={.status.observedGeneration}=2";
-    kubectl(&["-n", &stage.namespace, "wait", judged, "closureplaybook/engineering-release", "--timeout=90s"]).await;
+    stage.judged("closureplaybook", "engineering-release").await;
     stage.create(&RELEASE.closure(&stage)).await;
     waits_without_a_request(&stage, "ServiceNotAllowed").await;
     let services = json!({"services": ["another", RELEASE.fill("{service}")]});
@@ -90,26 +59,26 @@ async fn a_service_that_the_playbook_does_not_allow_waits_until_it_does() {
 #[tokio::test]
 async fn a_playbook_that_is_not_there_is_waited_for() {
     let stage = stage("waits-playbook", impatient()).await;
-    let text = kubectl(&["-n", &stage.namespace, "get", "closureplaybook", "engineering-release", "-o", "json"]).await;
-    let known: Value = serde_json::from_str(&text).unwrap();
+    let known = stage.all("closureplaybook").get("engineering-release").await.unwrap();
+    let known = serde_json::to_value(&known).unwrap();
     let mut closure = RELEASE.closure(&stage);
     closure["spec"]["playbookRef"]["name"] = json!("late-playbook");
     stage.create(&closure).await;
     waits_without_a_request(&stage, "PlaybookNotFound").await;
-    apply(json!({"apiVersion": known["apiVersion"], "kind": known["kind"], "spec": known["spec"],
-        "metadata": {"name": "late-playbook", "namespace": stage.namespace}}))
-    .await;
+    let late = json!({"apiVersion": known["apiVersion"], "kind": known["kind"], "spec": known["spec"],
+        "metadata": {"name": "late-playbook", "namespace": stage.namespace}});
+    stage.apply(vec![late]).await;
     closes(&stage).await;
 }
 
 #[tokio::test]
 async fn a_connection_that_is_not_there_is_waited_for() {
     let stage = stage("waits-connection", impatient()).await;
-    kubectl(&["-n", &stage.namespace, "delete", "systemconnection", "queue"]).await;
+    stage.all("systemconnection").delete("queue", &DeleteParams::default()).await.unwrap();
     stage.until_reason("closureplaybook", "engineering-release", "ConnectionNotFound").await;
     stage.create(&RELEASE.closure(&stage)).await;
     waits_without_a_request(&stage, "ConnectionNotFound").await;
-    apply(stage.connection("queue", "Queue", &Setup::default())).await;
+    stage.apply(vec![stage.connection("queue", "Queue", &Setup::default())]).await;
     closes(&stage).await;
     stage.until_reason("closureplaybook", "engineering-release", "Ready").await;
 }
@@ -142,19 +111,19 @@ async fn a_secret_that_is_missing_or_may_not_be_read_is_waited_for() {
     let namespace = stage.namespace.as_str();
     let may = role(&["sandbox-token", "missing"]);
     kubectl(&["-n", namespace, "patch", "role", OPEN_SECRETS.1, "--type=merge", "-p", &may]).await;
-    apply(secret("closed")).await;
+    stage.apply(vec![secret("closed")]).await;
     let using = |name: &str| json!({"http": {"tokenSecretRef": {"name": name}}});
     stage.patch_spec("systemconnection", "archive", using("missing")).await;
     stage.patch_spec("systemconnection", "queue", using("closed")).await;
     stage.until_reason("systemconnection", "archive", "SecretNotFound").await;
     stage.until_reason("systemconnection", "queue", "SecretForbidden").await;
-    let path = "jsonpath={.status.conditions[0].message}";
-    let message = kubectl(&["-n", namespace, "get", "systemconnection", "queue", "-o", path]).await;
+    let queue = stage.all("systemconnection").get("queue").await.unwrap();
+    let message = queue.data["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("open-namespace-secrets"), "what to apply: {message}");
 
     stage.create(&RELEASE.closure(&stage)).await;
     waits_without_a_request(&stage, "ConnectionNotReady").await;
-    apply(secret("missing")).await;
+    stage.apply(vec![secret("missing")]).await;
     let may = role(&["sandbox-token", "missing", "closed"]);
     kubectl(&["-n", namespace, "patch", "role", OPEN_SECRETS.1, "--type=merge", "-p", &may]).await;
     closes(&stage).await;

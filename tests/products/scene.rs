@@ -3,7 +3,8 @@
 use crate::conformance::front::Front;
 use crate::fault_proxy::FaultProxy;
 use crate::operators::bare_plane;
-use crate::stage::{Stage, client, opened};
+use crate::stage::{Stage, opened};
+use crate::support::objects::client;
 use crate::systems::gitea::{ADMIN, Gitea, Repository};
 use crate::systems::nats::Nats;
 use crate::systems::s3::{REGION, ROOT, S3};

@@ -4,6 +4,7 @@
 //! pipe is held here. No cluster but this one is ever spoken to: `KUBECONFIG` is taken from no environment and handed to
 //! no child.
 
+use super::objects;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -132,12 +133,7 @@ impl ControlPlane {
 
     /// Installs the definitions below `crds/` and waits until their kinds are served.
     pub fn install_crds(&self) {
-        let crds = repository("crds").display().to_string();
-        self.kubectl(&["apply", "--server-side", "-f", &crds]);
-        self.kubectl(&["wait", "--for=condition=Established", "-f", &crds]);
-        let kinds: Vec<String> = releaseclosure::api::crds().into_iter().map(|kind| kind.spec.names.plural).collect();
-        let kinds = kinds.join(",");
-        eventually(&kinds, || self.try_kubectl(&["get", &kinds, "-A"]).ok);
+        objects::at_once(self, async |client| objects::install_crds(&client).await);
     }
 }
 

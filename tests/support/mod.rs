@@ -4,3 +4,4 @@
 
 pub mod controlplane;
 pub mod figures;
+pub mod objects;
